@@ -1,0 +1,304 @@
+//! The queue port: what the stages may ask of a message broker, and its two engines.
+//!
+//! A closed set of two, so an enum rather than a trait: [`Queues::RabbitMq`] (quorum queues,
+//! publisher confirms) and [`Queues::Embedded`] (one `SQLite` file, group commit). One contract
+//! suite in `tests` runs against both.
+
+pub mod embedded;
+pub mod rabbitmq;
+pub mod topology;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::message::Message;
+use crate::retry::Rung;
+pub use topology::{QueueId, QueueNames, WorkQueue};
+
+/// Where a message is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A queue, through the default exchange: a lost binding cannot hide behind another.
+    Queue(QueueId),
+    /// The topic exchange `ipn.payments`, for queues that the shop binds itself. Nobody listening
+    /// is no failure here, and only here.
+    Payments {
+        /// `{gateway}.{event type}`, such as `paypal.payment.completed`.
+        routing_key: String,
+    },
+}
+
+/// Why a publish is not known to be durable. In every case the same message may be published
+/// again under the same id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The broker returned the message: no queue of that name.
+    #[error("no queue took the message (returned as unroutable)")]
+    Unroutable,
+    /// The broker said no: a length limit with `reject-publish`, or a fault inside it.
+    #[error("the broker refused the message (nack)")]
+    Refused,
+    /// The broker blocks publishers (memory or disk alarm).
+    #[error("the broker blocks publishers: {reason}")]
+    Blocked {
+        /// The broker's words.
+        reason: String,
+    },
+    /// No connection now; nothing was sent.
+    #[error("the broker is unavailable: {detail}")]
+    Unavailable {
+        /// What happened last, without credentials.
+        detail: String,
+    },
+    /// Sent, and no confirm within the time: the outcome is unknown.
+    #[error("no confirm within {0:?}; the outcome is unknown")]
+    Timeout(Duration),
+    /// Larger than the engine carries.
+    #[error("the message is too large for the broker: {bytes} bytes")]
+    TooLarge {
+        /// Size of body and headers.
+        bytes: usize,
+    },
+}
+
+impl PublishError {
+    /// The metric label and reason code.
+    pub const fn as_label(&self) -> &'static str {
+        match self {
+            Self::Unroutable => "unroutable",
+            Self::Refused => "refused",
+            Self::Blocked { .. } => "blocked",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Timeout(_) => "timeout",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+}
+
+/// Why an operation on queues, other than publishing, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The broker cannot be reached now.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// A queue exists with other arguments than the topology table's (AMQP 406): a person must
+    /// decide; a restart does not help.
+    #[error("queue `{queue}` exists with other arguments: {detail}")]
+    Mismatch {
+        /// The queue's name.
+        queue: String,
+        /// The broker's words.
+        detail: String,
+    },
+    /// The embedded engine's file failed.
+    #[error("the embedded queue failed: {0}")]
+    Store(#[from] sqlx::Error),
+    /// The engine cannot do this.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// Whether publishing makes sense now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Connected and not blocked.
+    Up,
+    /// Connected, and the broker blocks publishers.
+    Blocked(String),
+    /// Not connected; a supervisor is trying.
+    Down(String),
+}
+
+/// A delivery could not be settled: the broker has taken it back and will deliver it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the delivery is no longer ours; it will be delivered again")]
+pub struct StaleDelivery;
+
+/// One message in hand, unacked.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message as it was published.
+    pub message: Message,
+    /// Whether the broker may have delivered it before.
+    pub redelivered: bool,
+    /// How to settle it.
+    pub acker: Acker,
+}
+
+/// Settles one delivery, once: both ways consume it. Dropping it leaves the message to be
+/// redelivered when the consumer goes away.
+#[derive(Debug)]
+pub enum Acker {
+    /// An AMQP delivery.
+    RabbitMq(rabbitmq::Acker),
+    /// A row that is leased to us.
+    Embedded(embedded::Acker),
+}
+
+impl Acker {
+    /// The message is done.
+    ///
+    /// # Errors
+    /// [`StaleDelivery`] when it is no longer ours (connection lost, lease over).
+    pub async fn ack(self) -> Result<(), StaleDelivery> {
+        match self {
+            Self::RabbitMq(acker) => acker.ack().await,
+            Self::Embedded(acker) => acker.ack().await,
+        }
+    }
+
+    /// Gives it back at once, for somebody else. `RabbitMQ` before 4.3 counts this as a delivery.
+    ///
+    /// # Errors
+    /// [`StaleDelivery`] when it is no longer ours.
+    pub async fn requeue(self) -> Result<(), StaleDelivery> {
+        match self {
+            Self::RabbitMq(acker) => acker.requeue().await,
+            Self::Embedded(acker) => acker.requeue().await,
+        }
+    }
+}
+
+/// A subscription to one queue. Survives reconnections by itself: `next` ends only after
+/// [`Consumer::stop`] (and then first yields what is already in hand).
+#[derive(Debug)]
+pub enum Consumer {
+    /// On `RabbitMQ`.
+    RabbitMq(rabbitmq::Consumer),
+    /// On the embedded engine.
+    Embedded(embedded::Consumer),
+}
+
+impl Consumer {
+    /// The next delivery. Cancel-safe: a delivery is never lost by dropping the future.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        match self {
+            Self::RabbitMq(consumer) => consumer.next().await,
+            Self::Embedded(consumer) => consumer.next().await,
+        }
+    }
+
+    /// Takes no more from the queue (`basic.cancel`); returns when the broker has agreed or is
+    /// gone. Deliveries not yet seen by `next` are given back.
+    pub async fn stop(&mut self) {
+        match self {
+            Self::RabbitMq(consumer) => consumer.stop().await,
+            Self::Embedded(consumer) => consumer.stop().await,
+        }
+    }
+
+    /// Whether the subscription stands now; for readiness.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed().is_subscribed()
+    }
+
+    /// A handle that answers [`Self::is_subscribed`] after the consumer has moved into its loop.
+    pub fn subscribed(&self) -> Subscribed {
+        match self {
+            Self::RabbitMq(consumer) => consumer.subscribed(),
+            Self::Embedded(consumer) => consumer.subscribed(),
+        }
+    }
+}
+
+/// Whether a subscription stands; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Subscribed(pub(crate) tokio::sync::watch::Receiver<bool>);
+
+impl Subscribed {
+    /// Whether the subscription stands now.
+    pub fn is_subscribed(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// One line of `quittance queues list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Depth {
+    /// The queue's name.
+    pub queue: String,
+    /// Messages that a consumer could take now (on a delay queue: that wait).
+    pub ready: u64,
+    /// Messages in a consumer's hands.
+    pub unacked: u64,
+    /// Consumers subscribed, where the engine knows.
+    pub consumers: u64,
+}
+
+/// The engine in use. Cheap to clone; every clone is the same engine.
+#[derive(Clone)]
+pub enum Queues {
+    /// Quorum queues by `lapin`.
+    RabbitMq(rabbitmq::RabbitMq),
+    /// One `SQLite` file.
+    Embedded(embedded::Embedded),
+}
+
+impl fmt::Debug for Queues {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::RabbitMq(_) => "Queues::RabbitMq",
+            Self::Embedded(_) => "Queues::Embedded",
+        })
+    }
+}
+
+impl Queues {
+    /// Publishes and waits until the message is durable: a plain ack from the broker, or the
+    /// commit that fsyncs it. Not cancel-safe in the sense that a dropped future may or may not
+    /// have published; publish again with the same message id.
+    pub async fn publish(&self, to: &Destination, message: Message) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(broker) => broker.publish(to, message).await,
+            Self::Embedded(store) => store.publish(to, message).await,
+        }
+    }
+
+    /// Publishes to a delay queue of `queue`; the message comes back after the rung's wait.
+    pub async fn publish_delayed(
+        &self,
+        queue: WorkQueue,
+        rung: Rung,
+        message: Message,
+    ) -> Result<(), PublishError> {
+        self.publish(&Destination::Queue(QueueId::Retry(queue, rung)), message)
+            .await
+    }
+
+    /// Subscribes with at most `prefetch` messages in hand. Returns at once, also while the broker
+    /// is down: the consumer subscribes as soon as it can.
+    pub async fn consume(&self, queue: QueueId, prefetch: u16) -> Consumer {
+        match self {
+            Self::RabbitMq(broker) => Consumer::RabbitMq(broker.consume(queue, prefetch).await),
+            Self::Embedded(store) => Consumer::Embedded(store.consume(queue, prefetch).await),
+        }
+    }
+
+    /// How full each queue of the topology is, in the topology's order.
+    pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.depths().await,
+            Self::Embedded(store) => store.depths().await,
+        }
+    }
+
+    /// Whether publishing makes sense now.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::RabbitMq(broker) => broker.status(),
+            Self::Embedded(store) => store.status(),
+        }
+    }
+
+    /// Closes connections, waiting at most `within`.
+    pub async fn close(&self, within: Duration) {
+        match self {
+            Self::RabbitMq(broker) => broker.close(within).await,
+            Self::Embedded(store) => store.close(within).await,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The settings: what can be set, and the validated form that everything else is handed.
+//!
+//! One TOML file, every key overridable by `QUITTANCE_SECTION__KEY`, secrets also by
+//! `..._FILE`. [`reader`] turns both into [`Settings`] or into every mistake at once.
+
+pub mod reader;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::event::Environment;
+use crate::ids::{AccountId, GatewayId};
+use crate::retry::Ladder;
+
+/// Everything, validated. Built once, immutable.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `engine`: where queues and claims live.
+    pub engine: Engine,
+    /// `shop_database`: `sqlite` (a file in `data_dir`) or a `postgres://` URL.
+    pub shop_database: ShopDatabase,
+    /// `queue_prefix`, default `ipn.`.
+    pub queue_prefix: String,
+    /// `shutdown_grace`, default 25 s.
+    pub shutdown_grace: Duration,
+    /// `[ingest]`.
+    pub ingest: IngestSettings,
+    /// `[admin]`.
+    pub admin: AdminSettings,
+    /// `[verifier]`.
+    pub verifier: VerifierSettings,
+    /// `[fulfiller]`.
+    pub fulfiller: FulfillerSettings,
+    /// `[notify]`.
+    pub notify: NotifySettings,
+    /// `[retry] ladder`, default 1 s, 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
+    pub ladder: Ladder,
+    /// `[[account]]`, at least one.
+    pub accounts: Vec<Account>,
+    /// `[log]`.
+    pub log: LogSettings,
+}
+
+impl Settings {
+    /// The account of that gateway and id.
+    pub fn account(&self, gateway: GatewayId, id: &AccountId) -> Option<&Account> {
+        self.accounts
+            .iter()
+            .find(|account| account.gateway == gateway && account.id == *id)
+    }
+
+    /// The table of queues that these settings give.
+    pub fn queue_names(&self) -> crate::queue::QueueNames {
+        crate::queue::QueueNames::new(self.queue_prefix.clone(), self.ladder.clone())
+    }
+}
+
+/// Where queues and claims live.
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// One `SQLite` file under `data_dir`.
+    Embedded {
+        /// `data_dir`, default `./quittance-data`; created if missing.
+        data_dir: PathBuf,
+    },
+    /// `RabbitMQ` and Redis.
+    Cluster(ClusterSettings),
+}
+
+/// `[cluster]`.
+#[derive(Debug, Clone)]
+pub struct ClusterSettings {
+    /// `amqp_url`: one URL, or several with commas: hosts of one cluster, tried in turn. Secret,
+    /// because it holds the password.
+    pub amqp_urls: Vec<SecretString>,
+    /// `redis_url`. Secret, because it may hold a password.
+    pub redis_url: SecretString,
+    /// `management_url`: the broker's HTTP API, for `topology check`.
+    pub management_url: Option<SecretString>,
+    /// `publish_channels`, default 64: confirm channels with one publish in flight each.
+    pub publish_channels: u16,
+    /// `publish_timeout`, default 5 s.
+    pub publish_timeout: Duration,
+    /// `heartbeat`, default 10 s; 5 to 10 s make sense.
+    pub heartbeat: Duration,
+}
+
+/// Which database keeps the books.
+#[derive(Debug, Clone)]
+pub enum ShopDatabase {
+    /// A file, default `{data_dir}/shop.sqlite`.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL; secret, because it holds the password.
+    Postgres(SecretString),
+}
+
+/// `[ingest]`.
+#[derive(Debug, Clone)]
+pub struct IngestSettings {
+    /// `listen`, default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `max_body` in bytes, default 65,536.
+    pub max_body: usize,
+    /// `max_in_flight`, default 512.
+    pub max_in_flight: usize,
+    /// `confirm_timeout`, default 10 s: `PayPal` waits 20 s.
+    pub confirm_timeout: Duration,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// `listen`, default `127.0.0.1:9090`.
+    pub listen: SocketAddr,
+}
+
+/// `[verifier]`.
+#[derive(Debug, Clone)]
+pub struct VerifierSettings {
+    /// `concurrency`, default 16: messages in hand at once.
+    pub concurrency: u16,
+    /// `connect_timeout`, default 10 s.
+    pub connect_timeout: Duration,
+    /// `postback_timeout`, default 30 s in all.
+    pub postback_timeout: Duration,
+    /// `give_up_after`, default 4 days from the first failure.
+    pub give_up_after: Duration,
+    /// `recheck_after`, default 30 s: an `INVALID` is asked once more.
+    pub recheck_after: Duration,
+    /// `unmatched`: what happens when a price cannot be checked; default quarantine.
+    pub unmatched: Unmatched,
+    /// `claim_lease`, default 60 s; longer than `postback_timeout`.
+    pub claim_lease: Duration,
+    /// `claim_ttl`, default 90 days; at least 35.
+    pub claim_ttl: Duration,
+    /// `breaker_failures`, default 5: failures in a row that open the breaker.
+    pub breaker_failures: u32,
+    /// `breaker_cooldown`, default 10 s: the wait before the first probe; doubles up to 16 times.
+    pub breaker_cooldown: Duration,
+}
+
+/// What happens to a payment that matches no order and no item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmatched {
+    /// It goes to a person.
+    Quarantine,
+    /// It is recorded and flagged.
+    Accept,
+}
+
+/// `[fulfiller]`.
+#[derive(Debug, Clone)]
+pub struct FulfillerSettings {
+    /// `concurrency`, default 8.
+    pub concurrency: u16,
+}
+
+/// `[notify]`.
+#[derive(Debug, Clone)]
+pub struct NotifySettings {
+    /// `driver`: `maildir` (default; nothing is sent by accident) or `smtp`.
+    pub driver: NotifyDriver,
+    /// `from`: the sender of customer mail, default `shop@localhost`.
+    pub from: String,
+    /// `shop_name`, default `Shop`.
+    pub shop_name: String,
+}
+
+/// How customer notifications leave.
+#[derive(Debug, Clone)]
+pub enum NotifyDriver {
+    /// Files in a Maildir, default `{data_dir}/mail`.
+    Maildir(PathBuf),
+    /// `smtp_url`: `smtp://` or `smtps://`, secret because it may hold a password.
+    Smtp(SecretString),
+}
+
+/// `[[account]]`.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// `id`: the last part of the URL.
+    pub id: AccountId,
+    /// `gateway`.
+    pub gateway: GatewayId,
+    /// `environment`: decides the hosts that are asked; never the message.
+    pub environment: Environment,
+    /// `receivers`: every id and e-mail address under which this account is paid, lower case.
+    pub receivers: Vec<String>,
+    /// `pdt_token`, for PDT look-ups.
+    pub pdt_token: Option<SecretString>,
+    /// `postback_url`: by environment unless set, to point at a stand-in.
+    pub postback_url: Url,
+    /// `pdt_url`: by environment unless set.
+    pub pdt_url: Url,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// `format`: `text` (default) or `json`.
+    pub format: LogFormat,
+    /// `filter`: a tracing filter, default `info`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}

@@ -1,0 +1,65 @@
+//! What a stage is: a name, a decision about one message, and what it does once that is durable.
+
+use std::fmt;
+
+use crate::disposition::Disposition;
+use crate::message::Message;
+
+/// The stages, as metrics and spans name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StageName {
+    /// HTTP in.
+    Ingest,
+    /// Postback, checks, claim.
+    Verifier,
+    /// Payment record and stock.
+    Fulfiller,
+    /// Customer notifications (a part of the fulfiller).
+    Notifier,
+}
+
+impl StageName {
+    /// Every stage, for label sets.
+    pub const ALL: [Self; 4] = [
+        Self::Ingest,
+        Self::Verifier,
+        Self::Fulfiller,
+        Self::Notifier,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Verifier => "verifier",
+            Self::Fulfiller => "fulfiller",
+            Self::Notifier => "notifier",
+        }
+    }
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// One consuming stage. The loop in [`crate::consumer`] calls it; tests call it directly.
+pub trait Stage: Send + Sync + 'static {
+    /// Its name in metrics and logs.
+    const NAME: StageName;
+
+    /// What [`Self::confirmed`] needs to finish a message, such as a held claim.
+    type Receipt: Send;
+
+    /// Resolves when the stage wants another delivery; a stage whose server is down waits here
+    /// and so spends no attempts. Must be cancel-safe.
+    fn ready(&self) -> impl Future<Output = ()> + Send;
+
+    /// Decides about one message. Never acks, never loops; a panic counts as a failed attempt.
+    fn handle(&self, message: &Message) -> impl Future<Output = Disposition<Self::Receipt>> + Send;
+
+    /// Called after every publish of a [`Disposition::Forward`] is confirmed and before the ack.
+    /// A crash before it repeats `handle`; it must be idempotent.
+    fn confirmed(&self, receipt: Self::Receipt) -> impl Future<Output = ()> + Send;
+}
