@@ -1,24 +1,29 @@
-//! `PayPal`. Stub.
-use super::{AuthPlan, ReadError, Reply, Request, Verdict};
-use crate::ids::Reason;
-use crate::notification::{Notification, Payee, RawNotification};
+//! `PayPal`: Instant Payment Notification (IPN) and Payment Data Transfer (PDT).
+//!
+//! Sources, cited again at each rule: developer.paypal.com/api/nvp-soap/ipn/ (IPNIntro,
+//! IPNImplementation, IPNandPDTVariables) and developer.paypal.com/api/nvp-soap/payment-data-transfer.
+
+pub mod charset;
+pub mod fields;
+pub mod pdt;
+mod postback;
+
+use super::{AuthPlan, ReadError, Reply, Verdict};
+use crate::event::Source;
+use crate::notification::{Notification, Payee, Proof, RawNotification};
 use crate::settings::Account;
 
-/// Stub.
+/// A notification is asked about by postback; PDT evidence is `PayPal`'s own answer to us.
 pub fn authenticate(raw: &RawNotification, account: &Account) -> AuthPlan {
-    AuthPlan::Postback(Request {
-        url: account.postback_url.clone(),
-        content_type: "application/x-www-form-urlencoded",
-        body: raw.body.clone(),
-    })
+    match raw.source {
+        Source::Ipn | Source::Replay => AuthPlan::Postback(postback::request(&raw.body, account)),
+        Source::Pdt => AuthPlan::Known(Proof(())),
+    }
 }
 
-/// Stub.
-pub fn judge(_reply: &Reply) -> Verdict {
-    Verdict::Indeterminate {
-        reason: Reason::of("stub"),
-        retry_after: None,
-    }
+/// What `PayPal`'s answer to a postback means.
+pub fn judge(reply: &Reply) -> Verdict {
+    postback::judge(reply)
 }
 
 /// Stub.
