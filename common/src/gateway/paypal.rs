@@ -3,14 +3,24 @@
 //! Sources, cited again at each rule: developer.paypal.com/api/nvp-soap/ipn/ (IPNIntro,
 //! IPNImplementation, IPNandPDTVariables) and developer.paypal.com/api/nvp-soap/payment-data-transfer.
 
+mod ambiguity;
+mod amount;
+mod cart;
 pub mod charset;
+mod date;
+mod dispute;
 pub mod fields;
+mod masspay;
+mod party;
+mod payment;
 pub mod pdt;
 mod postback;
+mod reading;
+mod subscription;
 
 use super::{AuthPlan, ReadError, Reply, Verdict};
 use crate::event::Source;
-use crate::notification::{Notification, Payee, Proof, RawNotification};
+use crate::notification::{Notification, Proof, RawNotification};
 use crate::settings::Account;
 
 /// A notification is asked about by postback; PDT evidence is `PayPal`'s own answer to us.
@@ -26,11 +36,13 @@ pub fn judge(reply: &Reply) -> Verdict {
     postback::judge(reply)
 }
 
-/// Stub.
-pub fn read(_raw: &RawNotification, _account: &Account) -> Result<Notification, ReadError> {
-    Ok(Notification {
-        claimed_environment: None,
-        payee: Payee::default(),
-        readings: Vec::new(),
-    })
+/// Reads what a message claims.
+///
+/// # Errors
+/// When a deciding field is ambiguous or unreadable, or nothing says what the message is about.
+pub fn read(raw: &RawNotification, account: &Account) -> Result<Notification, ReadError> {
+    reading::read(raw, account)
 }
+
+#[cfg(test)]
+mod tests;
