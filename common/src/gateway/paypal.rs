@@ -1,7 +1,7 @@
 //! `PayPal`: Instant Payment Notification (IPN) and Payment Data Transfer (PDT).
 //!
-//! Sources, cited again at each rule: developer.paypal.com/api/nvp-soap/ipn/ (IPNIntro,
-//! IPNImplementation, IPNandPDTVariables) and developer.paypal.com/api/nvp-soap/payment-data-transfer.
+//! The rules are those of `PayPal`'s public pages below developer.paypal.com/api/nvp-soap/, cited
+//! where each is applied.
 
 mod ambiguity;
 mod amount;

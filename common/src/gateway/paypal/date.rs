@@ -13,7 +13,7 @@ use jiff::tz::Offset;
 /// The label `PST` or `PDT` decides the offset, never a time-zone table: it is what tells the two
 /// hours of an autumn night apart. Understood too: `Mmm.`, one-digit days, `DD Mmm YYYY`, and the
 /// IPN simulator's `Thu May 26 2016 11:25:05 GMT+0200 (...)`.
-pub fn parse(text: &str) -> Option<Timestamp> {
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
     let text = text.split('(').next()?;
     let mut seen = Seen::default();
     for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {

@@ -10,7 +10,7 @@ use super::super::ReadError;
 use super::amount;
 use super::reading::{Context, word};
 use crate::event::{EventType, Payer, Subject};
-use crate::ids::{Reason, TxnId};
+use crate::ids::Reason;
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::{MassPayStatus, PaymentStatus, ReasonCode};
