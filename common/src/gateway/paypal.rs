@@ -9,6 +9,7 @@ mod cart;
 pub mod charset;
 mod date;
 mod dispute;
+pub mod doubt;
 pub mod fields;
 mod masspay;
 mod party;

@@ -5,9 +5,10 @@
 //! developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
 
 use super::super::ReadError;
+use super::doubt::Doubt;
 use super::reading::{Context, word};
 use crate::event::{EventType, Subject};
-use crate::ids::{Reason, TxnId};
+use crate::ids::TxnId;
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::{ReasonCode, TxnType};
@@ -23,18 +24,15 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
     let subject = if let Some(case_id) = fields.owned("case_id") {
         Subject::Case(case_id)
     } else {
-        doubts.push(Reason::of("missing_case"));
+        doubts.push(Doubt::MissingCase.reason());
         match context.txn_id("txn_id")? {
             Some(txn_id) => Subject::Payment(txn_id),
-            None => Subject::Message(context.digest()),
+            None => Subject::Message(context.digest().to_owned()),
         }
     };
     let data = context.data(subject)?;
     let key = if fields.text("case_id").is_none() && data.txn_id.is_none() {
-        context.key(&Identity::Message {
-            digest: &context.digest(),
-            part: "",
-        })?
+        context.message_key("")?
     } else {
         context.key(&Identity::Case {
             case_id: fields.text("case_id").unwrap_or_default(),

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use super::super::ReadError;
 use super::amount;
+use super::doubt::Doubt;
 use super::reading::{Context, word};
-use crate::event::{EventType, Payer, Subject};
-use crate::ids::Reason;
+use crate::event::{EventType, OrderRef, Payer, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::{MassPayStatus, PaymentStatus, ReasonCode};
@@ -50,15 +50,11 @@ fn item_numbers(context: &Context<'_>) -> BTreeSet<u32> {
 
 /// A batch without items: it was refused as a whole.
 fn whole(context: &Context<'_>) -> Result<Reading, ReadError> {
-    let digest = context.digest();
-    let key = context.key(&Identity::Message {
-        digest: &digest,
-        part: "",
-    })?;
-    let mut data = context.data(Subject::Message(digest))?;
+    let key = context.message_key("")?;
+    let mut data = context.data(Subject::Message(context.digest().to_owned()))?;
     data.payer = Payer::default();
     let mut doubts = context.doubts();
-    doubts.push(Reason::of("missing_items"));
+    doubts.push(Doubt::MissingItems.reason());
     Ok(context.reading(EventType::PayoutItem, key, data, doubts))
 }
 
@@ -73,7 +69,7 @@ fn item(context: &Context<'_>, number: u32) -> Result<Reading, ReadError> {
         .or_else(|| fields.text("payment_status"));
     let status = status_text.map(MassPayStatus::parse);
     if !status.as_ref().is_some_and(MassPayStatus::is_known) {
-        doubts.push(Reason::of("unknown_status"));
+        doubts.push(Doubt::UnknownStatus.reason());
     }
     let (subject, key) = if let Some(txn_id) = &txn_id {
         let key = context.key(&Identity::Payout {
@@ -82,14 +78,10 @@ fn item(context: &Context<'_>, number: u32) -> Result<Reading, ReadError> {
         })?;
         (Subject::Payout(txn_id.to_string()), key)
     } else {
-        doubts.push(Reason::of("missing_txn_id"));
-        let digest = context.digest();
-        let part = number.to_string();
-        let key = context.key(&Identity::Message {
-            digest: &digest,
-            part: &part,
-        })?;
-        (Subject::Message(format!("{digest}/{part}")), key)
+        doubts.push(Doubt::MissingTxnId.reason());
+        let key = context.message_key(&number.to_string())?;
+        let subject = format!("{}/{number}", context.digest());
+        (Subject::Message(subject), key)
     };
     let currency = match amount::currency_named(fields, &named("mc_currency"))? {
         Some(currency) => Some(currency),
@@ -107,8 +99,9 @@ fn item(context: &Context<'_>, number: u32) -> Result<Reading, ReadError> {
     )?;
     data.fee = amount::money_or_dollars(fields, &named("mc_fee"), &named("payment_fee"), currency)
         .unwrap_or_default();
-    // The payer is the merchant himself, not a customer.
+    // The payer is the merchant himself, not a customer, and there is no order.
     data.payer = Payer::default();
+    data.order = OrderRef::default();
     let receiver = word(fields.text(&named("receiver_email")));
     let meaning = context
         .meaning(EventType::PayoutItem, &data)

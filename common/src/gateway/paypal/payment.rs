@@ -5,6 +5,7 @@
 //! developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
 
 use super::super::ReadError;
+use super::doubt::Doubt;
 use super::reading::{Context, word};
 use crate::event::{EventData, EventType, Subject};
 use crate::ids::{EventKey, Reason};
@@ -21,7 +22,7 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         .map_or(EventType::Unknown, EventType::of_status);
     let mut doubts = context.doubts();
     if event_type == EventType::Unknown {
-        doubts.push(Reason::of("unknown_status"));
+        doubts.push(Doubt::UnknownStatus.reason());
     }
     let mut data = context.data(Subject::Message(String::new()))?;
     data.subject = subject(context, &data, &mut doubts);
@@ -32,38 +33,30 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
     let entity = word(context.fields.text("transaction_entity"));
     if event_type == EventType::Completed && matches!(entity.as_str(), "auth" | "reauth" | "order")
     {
-        doubts.push(Reason::of("authorization_only"));
+        doubts.push(Doubt::AuthorizationOnly.reason());
     }
     let key = key(context, &data)?;
     Ok(context.reading(event_type, key, data, doubts))
 }
 
 /// A message that this build cannot apply: recorded, with the `doubt`, for a person.
-pub(super) fn unrecognised(
-    context: &Context<'_>,
-    doubt: &'static str,
-) -> Result<Reading, ReadError> {
+pub(super) fn unrecognised(context: &Context<'_>, doubt: Doubt) -> Result<Reading, ReadError> {
     let mut doubts = context.doubts();
-    doubts.push(Reason::of(doubt));
+    doubts.push(doubt.reason());
     let mut data = context.data(Subject::Message(String::new()))?;
     data.subject = match &data.txn_id {
         Some(txn_id) => Subject::Payment(txn_id.clone()),
-        None => Subject::Message(context.digest()),
+        None => Subject::Message(context.digest().to_owned()),
     };
-    // The txn_type is part of the key here: an unknown message about a payment must not look like
-    // one of the payment's own.
-    let digest = context.digest();
-    let key = context.key(&Identity::Message {
-        digest: &digest,
-        part: "",
-    })?;
+    // Not the key of a payment: an unknown message about one must not look like one of its own.
+    let key = context.message_key("")?;
     Ok(context.reading(EventType::Unknown, key, data, doubts))
 }
 
 /// The payment that the event is about.
 fn subject(context: &Context<'_>, data: &EventData, doubts: &mut Vec<Reason>) -> Subject {
     if data.txn_id.is_none() {
-        doubts.push(Reason::of("missing_txn_id"));
+        doubts.push(Doubt::MissingTxnId.reason());
     }
     let about_parent = matches!(
         context.status,
@@ -71,14 +64,14 @@ fn subject(context: &Context<'_>, data: &EventData, doubts: &mut Vec<Reason>) ->
     );
     let subject = if about_parent {
         if data.parent_txn_id.is_none() {
-            doubts.push(Reason::of("missing_parent"));
+            doubts.push(Doubt::MissingParent.reason());
         }
         data.parent_txn_id.as_ref().or(data.txn_id.as_ref())
     } else {
         data.txn_id.as_ref()
     };
     subject.map_or_else(
-        || Subject::Message(context.digest()),
+        || Subject::Message(context.digest().to_owned()),
         |txn_id| Subject::Payment(txn_id.clone()),
     )
 }
@@ -87,10 +80,10 @@ fn subject(context: &Context<'_>, data: &EventData, doubts: &mut Vec<Reason>) ->
 fn doubt_amount(event_type: EventType, gross: Option<Money>, doubts: &mut Vec<Reason>) {
     match (event_type, gross) {
         (EventType::Completed | EventType::Refunded, None) => {
-            doubts.push(Reason::of("missing_amount"));
+            doubts.push(Doubt::MissingAmount.reason());
         }
         (EventType::Completed, Some(gross)) if gross.is_negative() => {
-            doubts.push(Reason::of("negative_amount"));
+            doubts.push(Doubt::NegativeAmount.reason());
         }
         _ => {}
     }
@@ -100,11 +93,7 @@ fn doubt_amount(event_type: EventType, gross: Option<Money>, doubts: &mut Vec<Re
 /// share the `txn_id`.
 fn key(context: &Context<'_>, data: &EventData) -> Result<EventKey, ReadError> {
     let Some(txn_id) = &data.txn_id else {
-        let digest = context.digest();
-        return context.key(&Identity::Message {
-            digest: &digest,
-            part: "",
-        });
+        return context.message_key("");
     };
     let pending = context.status == Some(PaymentStatus::Pending);
     let detail = data

@@ -4,10 +4,12 @@
 //! `txn_id` of a payment that they must not be taken for (IPN and PDT variables,
 //! developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
 
+use std::cell::OnceCell;
+
 use super::super::ReadError;
+use super::doubt::Doubt;
 use super::fields::Fields;
 use super::{ambiguity, amount, cart, date, dispute, masspay, party, payment, subscription};
-use crate::claims::Fingerprint;
 use crate::event::{Environment, EventData, EventType, OrderRef, Source, Subject};
 use crate::ids::{EventKey, IdError, Reason, TxnId};
 use crate::key::{Identity, Meaning, event_key};
@@ -51,7 +53,7 @@ enum Family {
     Subscription,
     MassPay,
     /// Genuine perhaps, and nothing that this build can apply; with the reason.
-    Unrecognised(&'static str),
+    Unrecognised(Doubt),
 }
 
 /// Decides the family.
@@ -61,16 +63,16 @@ fn family(context: &Context<'_>) -> Result<Family, ReadError> {
     Ok(match &context.txn_type {
         Some(TxnType::Masspay) => Family::MassPay,
         Some(TxnType::NewCase | TxnType::Adjustment) => Family::Dispute,
-        Some(TxnType::Other(_)) => Family::Unrecognised("unknown_txn_type"),
+        Some(TxnType::Other(_)) => Family::Unrecognised(Doubt::UnknownTxnType),
         _ if paid => Family::Payment,
         Some(txn_type) if subscription::is_lifecycle(txn_type) => Family::Subscription,
-        Some(_) => Family::Unrecognised("missing_status"),
+        Some(_) => Family::Unrecognised(Doubt::MissingStatus),
         None if has("case_id") || has("case_type") => Family::Dispute,
         // Adaptive Payments: another vocabulary (`transaction_type`, `pay_key`, `status`).
         None if has("transaction_type") || has("pay_key") => {
-            Family::Unrecognised("adaptive_payments")
+            Family::Unrecognised(Doubt::AdaptivePayments)
         }
-        None if has("txn_id") => Family::Unrecognised("missing_status"),
+        None if has("txn_id") => Family::Unrecognised(Doubt::MissingStatus),
         None => return Err(ReadError::Nothing),
     })
 }
@@ -84,6 +86,8 @@ pub(super) struct Context<'a> {
     pub(super) txn_type: Option<TxnType>,
     pub(super) status: Option<PaymentStatus>,
     pub(super) payee: Payee,
+    /// Made at most once: a message may tell of thousands of items.
+    digest: OnceCell<String>,
 }
 
 impl<'a> Context<'a> {
@@ -105,6 +109,7 @@ impl<'a> Context<'a> {
             txn_type,
             status: fields.text("payment_status").map(PaymentStatus::parse),
             payee,
+            digest: OnceCell::new(),
         }
     }
 
@@ -126,7 +131,7 @@ impl<'a> Context<'a> {
         if self.fields.charset().is_known() {
             Vec::new()
         } else {
-            vec![Reason::of("unknown_charset")]
+            vec![Doubt::UnknownCharset.reason()]
         }
     }
 
@@ -179,7 +184,7 @@ impl<'a> Context<'a> {
     ) -> Result<(), ReadError> {
         let cart = cart::read(self.fields, amount::currency(self.fields)?)?;
         if cart.zero_quantity {
-            doubts.push(Reason::of("zero_quantity"));
+            doubts.push(Doubt::ZeroQuantity.reason());
         }
         if cart.count_differs {
             data.flags.push("cart_count_differs".to_owned());
@@ -213,27 +218,16 @@ impl<'a> Context<'a> {
 
     /// A hash of every field that is not about the sending itself, whatever their order: for
     /// messages that have no id.
-    pub(super) fn digest(&self) -> String {
-        const SENDING: [&str; 5] = [
-            "charset",
-            "ipn_track_id",
-            "notify_version",
-            "resend",
-            "verify_sign",
-        ];
-        let mut pairs: Vec<(&str, &str)> = self
-            .fields
-            .iter()
-            .filter(|(name, _)| !SENDING.contains(name))
-            .collect();
-        pairs.sort_unstable();
-        let digest: Fingerprint = pairs
-            .into_iter()
-            .fold(Meaning::default(), |all, (name, value)| {
-                all.with(name, Some(value))
-            })
-            .fingerprint();
-        digest.as_str().to_owned()
+    pub(super) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| digest(self.fields))
+    }
+
+    /// The key of a message that has no id of its own. `part` tells the items of one message apart.
+    pub(super) fn message_key(&self, part: &str) -> Result<EventKey, ReadError> {
+        self.key(&Identity::Message {
+            digest: self.digest(),
+            part,
+        })
     }
 
     /// Puts a reading together.
@@ -252,6 +246,28 @@ impl<'a> Context<'a> {
             doubts,
         }
     }
+}
+
+/// See [`Context::digest`].
+fn digest(fields: &Fields) -> String {
+    const SENDING: [&str; 5] = [
+        "charset",
+        "ipn_track_id",
+        "notify_version",
+        "resend",
+        "verify_sign",
+    ];
+    let mut pairs: Vec<(&str, &str)> = fields
+        .iter()
+        .filter(|(name, _)| !SENDING.contains(name))
+        .collect();
+    pairs.sort_unstable();
+    let meaning = pairs
+        .into_iter()
+        .fold(Meaning::default(), |all, (name, value)| {
+            all.with(name, Some(value))
+        });
+    meaning.fingerprint().as_str().to_owned()
 }
 
 /// Lower case without spaces around it, blank when absent: how words go into keys.

@@ -6,9 +6,9 @@
 
 use super::super::ReadError;
 use super::date;
+use super::doubt::Doubt;
 use super::reading::Context;
 use crate::event::{EventType, Subject};
-use crate::ids::Reason;
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::TxnType;
@@ -70,13 +70,9 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         .into_iter()
         .find_map(|name| fields.owned(name));
     let Some(id) = id else {
-        doubts.push(Reason::of("missing_subscription"));
-        let digest = context.digest();
-        let key = context.key(&Identity::Message {
-            digest: &digest,
-            part: "",
-        })?;
-        let data = context.data(Subject::Message(digest))?;
+        doubts.push(Doubt::MissingSubscription.reason());
+        let key = context.message_key("")?;
+        let data = context.data(Subject::Message(context.digest().to_owned()))?;
         return Ok(context.reading(EventType::SubscriptionChanged, key, data, doubts));
     };
     let key = context.key(&Identity::Subscription {
