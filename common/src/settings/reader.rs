@@ -19,9 +19,9 @@ use super::{
 use crate::event::Environment;
 use crate::retry::{Ladder, Rung};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
 
@@ -73,6 +73,10 @@ pub(super) struct Reader {
     sources: Sources,
 }
 
+/// The value is wrong, which is noted.
+#[derive(Debug, Clone, Copy)]
+struct Noted;
+
 impl Reader {
     /// Notes a mistake about `key`, with the place where it was set.
     pub(super) fn mistake(&mut self, key: &str, problem: String) {
@@ -112,16 +116,16 @@ impl Reader {
         parsed
     }
 
-    /// A key without a default: the outer `None` means wrong, the inner one not set.
+    /// A key that need not be set.
     fn read_optional<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<Option<T>> {
+    ) -> Result<Option<T>, Noted> {
         if self.sources.values.contains_key(key) {
-            self.read(key, parse).map(Some)
+            self.read(key, parse).map(Some).ok_or(Noted)
         } else {
-            Some(None)
+            Ok(None)
         }
     }
 
@@ -137,7 +141,12 @@ impl Reader {
         })
     }
 
-    fn number<T: FromStr + PartialOrd>(&mut self, key: &str, least: T, most: T) -> Option<T> {
+    fn number<T: FromStr + PartialOrd + Copy>(
+        &mut self,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> Option<T> {
         self.read(key, |text| {
             text.parse()
                 .ok()
@@ -236,7 +245,7 @@ fn read_cluster(reader: &mut Reader) -> Option<ClusterSettings> {
     Some(ClusterSettings {
         amqp_urls: amqp_urls?,
         redis_url: redis_url?,
-        management_url: management_url?,
+        management_url: management_url.ok()?,
         publish_channels: publish_channels?,
         publish_timeout: publish_timeout?,
         heartbeat: heartbeat?,
@@ -324,7 +333,7 @@ fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySet
         _ => None,
     });
     let driver = if is_smtp? {
-        let smtp_url = smtp_url?;
+        let smtp_url = smtp_url.ok()?;
         if smtp_url.is_none() {
             let problem =
                 "is needed with notify.driver = \"smtp\"; allowed: an smtp:// or smtps:// URL";
@@ -333,7 +342,9 @@ fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySet
         NotifyDriver::Smtp(smtp_url?)
     } else {
         NotifyDriver::Maildir(
-            maildir?.unwrap_or_else(|| data_dir.unwrap_or(Path::new(".")).join("mail")),
+            maildir
+                .ok()?
+                .unwrap_or_else(|| data_dir.unwrap_or(Path::new(".")).join("mail")),
         )
     };
     Some(NotifySettings {
@@ -378,7 +389,7 @@ fn read_account(reader: &mut Reader, index: usize) -> Option<Account> {
     let gateway = reader.parsed(&key("gateway"));
     let environment = reader.parsed::<Environment>(&key("environment"));
     let receivers = reader.read_optional(&key("receivers"), receivers);
-    if matches!(receivers, Some(None)) {
+    if matches!(receivers, Ok(None)) {
         let allowed = "at least one id or e-mail address under which the account is paid";
         reader.mistake(&key("receivers"), format!("is needed; allowed: {allowed}"));
     }
@@ -394,10 +405,12 @@ fn read_account(reader: &mut Reader, index: usize) -> Option<Account> {
         id: id?,
         gateway: gateway?,
         environment,
-        receivers: receivers??,
-        pdt_token: pdt_token?,
-        postback_url: postback_url?.or_else(|| default_postback(environment))?,
-        pdt_url: pdt_url?.or_else(|| default_pdt(environment))?,
+        receivers: receivers.ok()??,
+        pdt_token: pdt_token.ok()?,
+        postback_url: postback_url
+            .ok()?
+            .or_else(|| default_postback(environment))?,
+        pdt_url: pdt_url.ok()?.or_else(|| default_pdt(environment))?,
     })
 }
 

@@ -105,11 +105,9 @@ impl Sources {
             let Some((key, raw)) = self.resolve(name, raw) else {
                 continue;
             };
-            if layer.contains_key(&key) {
+            if let Some(first) = layer.insert(key.clone(), raw) {
                 let problem = format!("is set twice, as `{key}` and as `{key}_file`");
-                self.mistake(key, raw.origin, problem);
-            } else {
-                layer.insert(key, raw);
+                self.mistake(key, first.origin, problem);
             }
         }
         layer
@@ -147,8 +145,7 @@ impl Sources {
 
 /// The line of a byte offset, counted from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
 }
 
 /// Puts every scalar and list of `table` into `found`, under its full key.

@@ -229,16 +229,17 @@ fn repository_file(path: &str) -> String {
 #[test]
 fn the_example_file_names_every_key_with_its_default() {
     // Commented keys are brought to life: `# key = value` is a key, other comments are prose.
-    let text: String = repository_file("deploy/quittance.example.toml")
+    let text: Vec<String> = repository_file("deploy/quittance.example.toml")
         .lines()
         .map(|line| {
             let bare = line.strip_prefix("# ").unwrap_or(line);
             let is_key = bare
                 .split_once(" = ")
                 .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-            format!("{}\n", if is_key { bare } else { line })
+            (if is_key { bare } else { line }).to_owned()
         })
         .collect();
+    let text = text.join("\n");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let sources = Sources::gather(Some(file.path()), &BTreeMap::new());
