@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The longest sleep; a command ends it.
-const IDLE: Duration = Duration::from_secs(600);
+const IDLE: Duration = Duration::from_mins(10);
 
 /// How often claims that nobody needs to remember are deleted, in milliseconds.
 const PURGE_EVERY: i64 = 3_600_000;
@@ -197,7 +197,9 @@ impl Writer {
             }
             Err(error) => {
                 self.recover(memory, &error).await;
-                jobs.into_iter().for_each(|job| memory.refuse(job, &error));
+                for job in jobs {
+                    memory.refuse(job, &error);
+                }
             }
         }
     }
@@ -209,7 +211,9 @@ impl Writer {
             Ok((answers, _)) => self.succeeded(memory, jobs, answers),
             Err(error) => {
                 self.recover(memory, &error).await;
-                jobs.into_iter().for_each(|job| memory.refuse(job, &error));
+                for job in jobs {
+                    memory.refuse(job, &error);
+                }
             }
         }
     }
