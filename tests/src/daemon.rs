@@ -213,7 +213,7 @@ impl Drop for Daemon {
 fn guard(group: u32) -> anyhow::Result<Child> {
     Command::new("sh")
         .arg("-c")
-        .arg(format!("read -r _; kill -KILL -- -{group} 2>/dev/null"))
+        .arg(format!("read -r _; kill -s KILL -- -{group} 2>/dev/null"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -53,17 +53,20 @@ async fn publish(url: &str, body: &[u8]) -> Result<()> {
 }
 
 async fn take(url: &str) -> Result<Vec<u8>> {
+    let patience = Duration::from_secs(30);
+    eventually("the message is there", patience, async || {
+        // A queue that has no leader yet does not answer: ask again on a new connection.
+        let answer = tokio::time::timeout(Duration::from_secs(3), take_once(url)).await;
+        answer.ok()?.ok()?
+    })
+    .await
+}
+
+async fn take_once(url: &str) -> Result<Option<Vec<u8>>> {
     let (_connection, channel) = channel(url).await?;
-    let message = eventually(
-        "the message is there",
-        Duration::from_secs(20),
-        async || {
-            let options = BasicGetOptions { no_ack: true };
-            channel.basic_get(QUEUE.into(), options).await.ok()?
-        },
-    )
-    .await?;
-    Ok(message.delivery.data)
+    let options = BasicGetOptions { no_ack: true };
+    let message = channel.basic_get(QUEUE.into(), options).await?;
+    Ok(message.map(|message| message.delivery.data.clone()))
 }
 
 /// No process names this folder any more.
