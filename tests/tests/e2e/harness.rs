@@ -96,6 +96,7 @@ async fn an_own_broker_survives_a_kill_with_its_confirmed_messages() -> Result<(
         nodes.contains(QUEUE),
         "rabbitmqctl does not see it: {nodes}"
     );
+    broker.write_queue_names().await?;
 
     broker.kill().await?;
     assert!(channel(&broker.amqp_url()).await.is_err());
