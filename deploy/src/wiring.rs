@@ -93,6 +93,19 @@ pub struct PaymentRow {
     pub flags: Vec<String>,
 }
 
+/// Which payments to list; what is `None` does not narrow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PaymentQuery {
+    /// Only this status.
+    pub status: Option<String>,
+    /// Only this account.
+    pub account: Option<String>,
+    /// Only those with this flag.
+    pub flag: Option<String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+}
+
 /// One product's stock as listings show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -126,15 +139,15 @@ impl Books {
         not_wired().await
     }
 
-    /// Every payment, newest first.
-    pub async fn payments(&self) -> anyhow::Result<Vec<PaymentRow>> {
-        // integrator: shop.payments(all), converted by [`converted`]
+    /// The payments that `query` leaves, newest first.
+    pub async fn payments(&self, _query: &PaymentQuery) -> anyhow::Result<Vec<PaymentRow>> {
+        // integrator: shop.payments(&PaymentFilter { .. }), each row by [`converted`]
         not_wired().await
     }
 
-    /// Everything that is recorded about one payment, in order; empty when nothing is.
+    /// Everything that is recorded about each payment that `txn` names; empty when nothing is.
     pub async fn payment_story(&self, _txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
-        // integrator: shop.payment_story(txn)
+        // integrator: shop.payment_story(txn.as_str()), each by serde_json::to_value
         not_wired().await
     }
 
@@ -144,26 +157,20 @@ impl Books {
         not_wired().await
     }
 
-    /// Sets what is on hand; false when there is no such product.
-    pub async fn set_stock(&self, _sku: &Sku, _on_hand: u32) -> anyhow::Result<bool> {
-        // integrator: shop.set_stock(sku, on_hand)
+    /// Sets what is on hand.
+    ///
+    /// # Errors
+    /// Also when there is no such product.
+    pub async fn set_stock(&self, _sku: &Sku, _on_hand: u32) -> anyhow::Result<()> {
+        // integrator: shop.set_stock(sku, on_hand, clock::now())
         not_wired().await
     }
 
     /// Adds products, or changes those that are there.
     pub async fn import(&self, _products: &[Product]) -> anyhow::Result<()> {
-        // integrator: shop.import_products(rows)
+        // integrator: shop.import_products(&rows, clock::now())
         not_wired().await
     }
-}
-
-/// The sockets of the all-in-one server, bound by the caller.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For gateways.
-    pub ingest: TcpListener,
-    /// For probes and metrics.
-    pub admin: TcpListener,
 }
 
 /// All stages in this process.
@@ -175,9 +182,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts every stage on the engine of `settings`; returns when ingest listens.
-    pub async fn start(_settings: Settings, _listeners: Listeners) -> anyhow::Result<Self> {
-        // integrator: engine::connect, ingest, verifier, fulfiller, relay, admin
+    /// Starts every stage on the engine of `settings`, with ingest on `listener`, bound by the
+    /// caller so that it knows the port. The admin listener is opened from the settings.
+    pub async fn start(_settings: Settings, _listener: TcpListener) -> anyhow::Result<Self> {
+        // integrator: Process::start(settings), then every stage's tasks into its service
         not_wired().await
     }
 

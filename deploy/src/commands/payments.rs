@@ -4,8 +4,8 @@ use clap::Subcommand;
 use quittance_common::ids::TxnId;
 
 use super::{Context, Exit};
-use crate::output::write_rows;
-use crate::wiring::Books;
+use crate::output::{write_rows, write_stories};
+use crate::wiring::{Books, PaymentQuery};
 
 /// What can be asked about payments.
 #[derive(Debug, Subcommand)]
@@ -15,6 +15,15 @@ pub(crate) enum Command {
         /// Only those of this status, such as `completed` or `pending`.
         #[arg(long)]
         status: Option<String>,
+        /// Only those of this account.
+        #[arg(long)]
+        account: Option<String>,
+        /// Only those with this flag, such as `backordered`.
+        #[arg(long)]
+        flag: Option<String>,
+        /// At most so many.
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
     },
     /// Every message, decision and effect of one payment, in order.
     Show {
@@ -26,9 +35,19 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
     let books = Books::open(&context.settings.load()?).await?;
     match command {
-        Command::List { status } => {
-            let mut rows = books.payments().await?;
-            rows.retain(|row| status.as_ref().is_none_or(|status| row.status == *status));
+        Command::List {
+            status,
+            account,
+            flag,
+            limit,
+        } => {
+            let query = PaymentQuery {
+                status,
+                account,
+                flag,
+                limit,
+            };
+            let rows = books.payments(&query).await?;
             let columns = [
                 "txn_id", "account", "status", "amount", "currency", "events", "effects", "flags",
             ];
@@ -37,12 +56,7 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::Show { txn } => {
             let story = books.payment_story(&txn).await?;
             anyhow::ensure!(!story.is_empty(), "nothing is recorded about payment {txn}");
-            let columns: Vec<&str> = story
-                .first()
-                .and_then(serde_json::Value::as_object)
-                .map(|first| first.keys().map(String::as_str).collect())
-                .unwrap_or_default();
-            write_rows(context.out, context.form, &columns, &story)?;
+            write_stories(context.out, context.form, &story)?;
         }
     }
     Ok(Exit::Done)

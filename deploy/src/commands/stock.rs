@@ -47,8 +47,7 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
             write_rows(context.out, context.form, &columns, &rows)?;
         }
         Command::Set { sku, on_hand } => {
-            let known = open().await?.set_stock(&sku, on_hand).await?;
-            anyhow::ensure!(known, "there is no product `{sku}`; import it first");
+            open().await?.set_stock(&sku, on_hand).await?;
         }
         Command::Import { file } => {
             let source = std::fs::File::open(&file)

@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use super::scenario::{Odd, Scenario, Step};
 use super::world::{World, eventually};
 use crate::sandbox::{self, Fault};
-use crate::wiring::StockRow;
+use crate::wiring::{PaymentQuery, StockRow};
 
 /// What `PayPal` allows a listener.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -129,7 +129,11 @@ async fn request(world: &World, odd: Odd) -> reqwest::Result<u16> {
 async fn until_status(world: &World, scenario: &Scenario, status: &str) -> anyhow::Result<()> {
     let last = RefCell::new(None);
     let reached = eventually(async || {
-        let rows = world.running.books.payments().await?;
+        let rows = world
+            .running
+            .books
+            .payments(&PaymentQuery::default())
+            .await?;
         let seen = rows.into_iter().find(|row| row.txn_id == scenario.txn);
         let seen = seen.map(|row| row.status);
         let reached = seen.as_deref() == Some(status);

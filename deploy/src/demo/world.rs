@@ -1,6 +1,7 @@
 //! The demo's world: the all-in-one server in a temporary folder, the sandbox as its gateway, and
 //! the ways to look at both. Looking waits for a condition with patience, never blindly.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::mail;
 use super::scenario::Scenario;
 use super::snapshot::Snapshot;
 use crate::sandbox::{Sandbox, SandboxHandle};
-use crate::wiring::{Listeners, Running, SettingsSource};
+use crate::wiring::{PaymentQuery, Running, SettingsSource};
 
 /// How long something that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -43,12 +44,10 @@ impl World {
     /// Starts everything under `folder` on free ports.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start(TcpListener::bind("127.0.0.1:0").await?)?;
-        let listeners = Listeners {
-            ingest: TcpListener::bind("127.0.0.1:0").await?,
-            admin: TcpListener::bind("127.0.0.1:0").await?,
-        };
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let file = folder.join("demo.toml");
-        tokio::fs::write(&file, settings_text(folder, &sandbox, &listeners)?).await?;
+        tokio::fs::write(&file, settings_text(folder, &sandbox, address)?).await?;
         // The environment is left out: the demo must not touch anybody's real servers.
         let settings = SettingsSource {
             file: Some(file),
@@ -58,11 +57,10 @@ impl World {
         let NotifyDriver::Maildir(mail_dir) = settings.notify.driver.clone() else {
             anyhow::bail!("the demo's mails do not go to a folder");
         };
-        let address = listeners.ingest.local_addr()?;
         let names = settings.queue_names();
         Ok(Self {
             ingest: Url::parse(&format!("http://{address}/ipn/paypal"))?,
-            running: Running::start(settings, listeners).await?,
+            running: Running::start(settings, listener).await?,
             client: crate::sandbox::client()?,
             sandbox,
             mail_dir,
@@ -91,7 +89,11 @@ impl World {
         let parked = self.running.parked().await?;
         let mail_dir = self.mail_dir.clone();
         Ok(Snapshot {
-            payments: self.running.books.payments().await?,
+            payments: self
+                .running
+                .books
+                .payments(&PaymentQuery::default())
+                .await?,
             stock: self
                 .running
                 .books
@@ -146,12 +148,10 @@ pub async fn eventually(condition: impl AsyncFn() -> anyhow::Result<bool>) -> an
 fn settings_text(
     folder: &Path,
     sandbox: &SandboxHandle,
-    listeners: &Listeners,
+    ingest: SocketAddr,
 ) -> anyhow::Result<String> {
     // A JSON string is a TOML string.
     let data_dir = serde_json::to_string(&folder.join("data"))?;
-    let ingest = listeners.ingest.local_addr()?;
-    let admin = listeners.admin.local_addr()?;
     let webscr = sandbox.webscr_url();
     Ok(format!(
         r#"engine = "embedded"
@@ -163,7 +163,7 @@ shutdown_grace = "5s"
 listen = "{ingest}"
 
 [admin]
-listen = "{admin}"
+listen = "127.0.0.1:0"
 
 [verifier]
 connect_timeout = "2s"
