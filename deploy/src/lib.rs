@@ -1,1 +1,18 @@
-//! Stub.
+//! The `quittance` command as a library: the sandbox gateway, the demo, the operator's tooling.
+//!
+//! It decides nothing about payments: it calls the stages as libraries.
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`commands`] | the command line and its exit codes |
+//! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
+//! | [`sandbox`] | the `PayPal` stand-in |
+//! | [`catalogue`], [`output`] | product lists in, listings out |
+//! | [`wiring`] | the only contact with the other packages' shells |
+
+pub mod catalogue;
+pub mod commands;
+pub mod demo;
+pub mod output;
+pub mod sandbox;
+pub mod wiring;

@@ -1,0 +1,61 @@
+//! `quittance stock`: what is on hand, and changing it.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use quittance_common::ids::Sku;
+
+use super::{Context, Exit};
+use crate::catalogue;
+use crate::output::write_rows;
+use crate::wiring::Books;
+
+/// What can be asked of the stock.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Every product: on hand, reserved, back-ordered.
+    List,
+    /// Set what is on hand.
+    Set {
+        /// The product.
+        sku: Sku,
+        /// How many are there.
+        on_hand: u32,
+    },
+    /// Add or change products from a CSV file with the head `sku,name,price,currency,on_hand`.
+    Import {
+        /// The file. Nothing is imported unless every line is right.
+        file: PathBuf,
+    },
+}
+
+pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
+    let open = async || anyhow::Ok(Books::open(&context.settings.load()?).await?);
+    match command {
+        Command::List => {
+            let rows = open().await?.stock().await?;
+            let columns = [
+                "sku",
+                "name",
+                "price",
+                "currency",
+                "on_hand",
+                "reserved",
+                "backordered",
+            ];
+            write_rows(context.out, context.form, &columns, &rows)?;
+        }
+        Command::Set { sku, on_hand } => {
+            open().await?.set_stock(&sku, on_hand).await?;
+        }
+        Command::Import { file } => {
+            let source = std::fs::File::open(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let products = catalogue::read(std::io::BufReader::new(source))?;
+            open().await?.import(&products).await?;
+            writeln!(context.out, "imported {} products", products.len())?;
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,191 @@
+//! How listings are written: a table for people, one JSON object a line for programs.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The two forms of every listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A table with a head.
+    Table,
+    /// One JSON object a line.
+    JsonLines,
+}
+
+impl Form {
+    /// The form that `--json` asks for.
+    pub const fn from_flag(json: bool) -> Self {
+        if json { Self::JsonLines } else { Self::Table }
+    }
+}
+
+/// Writes `rows`. The table has the members named in `columns`, in that order; JSON has all.
+pub fn write_rows<T: Serialize>(
+    out: &mut dyn Write,
+    form: Form,
+    columns: &[&str],
+    rows: &[T],
+) -> io::Result<()> {
+    match form {
+        Form::JsonLines => rows.iter().try_for_each(|row| write_json(out, row)),
+        Form::Table => {
+            let rows = rows
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<Vec<Value>, _>>()?;
+            write_table(out, columns, &rows)
+        }
+    }
+}
+
+/// Writes each object whole: for people its plain members one a line, then every list of objects
+/// as a table of its own.
+pub fn write_stories(out: &mut dyn Write, form: Form, stories: &[Value]) -> io::Result<()> {
+    if form == Form::JsonLines {
+        return stories.iter().try_for_each(|story| write_json(out, story));
+    }
+    for (number, story) in stories.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let members = || story.as_object().into_iter().flatten();
+        let is_table = |value: &Value| {
+            let rows = value.as_array();
+            rows.is_some_and(|rows| rows.iter().any(Value::is_object))
+        };
+        let plain = || members().filter(|(_, value)| !is_table(value));
+        let width = plain()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or_default();
+        for (name, value) in plain() {
+            writeln!(out, "{name:<width$}  {}", cell(Some(value)))?;
+        }
+        for (name, rows) in members().filter(|(_, value)| is_table(value)) {
+            let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+            let columns: Vec<&str> = rows
+                .iter()
+                .find_map(Value::as_object)
+                .map(|row| row.keys().map(String::as_str).collect())
+                .unwrap_or_default();
+            writeln!(out, "\n{name}")?;
+            write_table(out, &columns, rows)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes one object as one line.
+pub fn write_json<T: Serialize + ?Sized>(out: &mut dyn Write, object: &T) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, object)?;
+    out.write_all(b"\n")
+}
+
+/// Writes the table. A column of numbers only is flush right.
+fn write_table(out: &mut dyn Write, columns: &[&str], rows: &[Value]) -> io::Result<()> {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| columns.iter().map(|name| cell(row.get(name))).collect())
+        .collect();
+    let layout: Vec<(usize, bool)> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, name)| {
+            let column = || cells.iter().filter_map(|row| row.get(at));
+            let width = column()
+                .map(|cell| cell.chars().count())
+                .chain([name.len()])
+                .max()
+                .unwrap_or_default();
+            let is_number = |row: &Value| row.get(name).is_some_and(Value::is_number);
+            (width, !rows.is_empty() && rows.iter().all(is_number))
+        })
+        .collect();
+    let head: Vec<String> = columns.iter().map(|name| name.to_uppercase()).collect();
+    std::iter::once(&head)
+        .chain(&cells)
+        .try_for_each(|row| write_line(out, &layout, row))
+}
+
+fn write_line(out: &mut dyn Write, layout: &[(usize, bool)], row: &[String]) -> io::Result<()> {
+    let mut line = String::new();
+    for (cell, (width, right)) in row.iter().zip(layout) {
+        let padded = if *right {
+            format!("{cell:>width$}  ")
+        } else {
+            format!("{cell:<width$}  ")
+        };
+        line.push_str(&padded);
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// One value as a cell, without control characters: values come from outside.
+fn cell(value: Option<&Value>) -> String {
+    let text = match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(list)) if list.is_empty() => "-".to_owned(),
+        Some(Value::Array(list)) => {
+            let parts: Vec<String> = list.iter().map(|part| cell(Some(part))).collect();
+            parts.join(",")
+        }
+        Some(other) => other.to_string(),
+    };
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn written(form: Form, columns: &[&str], rows: &[Value]) -> String {
+        let mut out = Vec::new();
+        write_rows(&mut out, form, columns, rows).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_has_a_head_and_numbers_flush_right() {
+        let rows = [
+            json!({"queue": "ipn.verify", "ready": 5}),
+            json!({"queue": "ipn.fulfil.dead", "ready": 1200}),
+        ];
+        assert_eq!(
+            written(Form::Table, &["queue", "ready"], &rows),
+            "QUEUE            READY\nipn.verify           5\nipn.fulfil.dead   1200\n"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_every_member() {
+        let rows = [json!({"a": 1, "b": [2]}), json!({"a": "x\ny"})];
+        let text = written(Form::JsonLines, &["a"], &rows);
+        assert_eq!(text, "{\"a\":1,\"b\":[2]}\n{\"a\":\"x\\ny\"}\n");
+    }
+
+    #[test]
+    fn a_story_is_its_plain_members_and_then_its_tables() {
+        let story = json!({
+            "status": "completed",
+            "flags": ["backordered"],
+            "history": [{"key": "k1", "n": 1}, {"key": "k2", "n": 20}],
+        });
+        let mut out = Vec::new();
+        write_stories(&mut out, Form::Table, &[story]).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "flags   backordered\nstatus  completed\n\nhistory\nKEY   N\nk1    1\nk2   20\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_never_reach_a_terminal() {
+        let rows = [json!({"name": "a\u{1b}[31mb\nc"})];
+        assert_eq!(written(Form::Table, &["name"], &rows), "NAME\na [31mb c\n");
+    }
+}
