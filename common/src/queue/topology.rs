@@ -15,6 +15,9 @@ use crate::retry::{Ladder, Rung};
 /// rolling update or a few crashes of a consumer cost, below what a poison message would burn.
 const DELIVERY_LIMIT: i64 = 20;
 
+/// No limit in practice. The word for none, -1, is refused by brokers before 4.0.
+const PARKING_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
 /// The most messages in a work or delay queue; more are refused, and the gateway sends again.
 /// At-least-once dead-lettering keeps what it cannot hand on, so there must be some limit.
 const MAX_LENGTH: i64 = 1_000_000;
@@ -218,7 +221,7 @@ impl QueueNames {
         policies.push(policy(
             format!("{}parking", self.prefix),
             format!(r"^{prefix}(({stems})\.dead|quarantine)$"),
-            BTreeMap::from([("delivery-limit", Argument::Number(-1))]),
+            BTreeMap::from([("delivery-limit", Argument::Number(PARKING_DELIVERY_LIMIT))]),
         ));
         policies
     }
