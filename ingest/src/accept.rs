@@ -235,10 +235,23 @@ mod tests {
             "application/x-www-form-urlencoded; charset=windows-1252",
             "Application/X-WWW-Form-Urlencoded ;charset=utf-8",
         ] {
-            assert_eq!(screen(true, Some(accepted), Some(10), 100), Ok(()), "{accepted}");
+            assert_eq!(
+                screen(true, Some(accepted), Some(10), 100),
+                Ok(()),
+                "{accepted}"
+            );
         }
-        for refused in [None, Some(""), Some("application/json"), Some("text/plain; a=application/x-www-form-urlencoded")] {
-            assert_eq!(screen(true, refused, Some(10), 100), Err(Refusal::NotAForm), "{refused:?}");
+        for refused in [
+            None,
+            Some(""),
+            Some("application/json"),
+            Some("text/plain; a=application/x-www-form-urlencoded"),
+        ] {
+            assert_eq!(
+                screen(true, refused, Some(10), 100),
+                Err(Refusal::NotAForm),
+                "{refused:?}"
+            );
         }
     }
 
@@ -246,10 +259,19 @@ mod tests {
     fn a_body_is_measured_before_it_is_read() {
         assert_eq!(screen(true, Some(FORM), Some(100), 100), Ok(()));
         assert_eq!(screen(true, Some(FORM), None, 100), Ok(()));
-        assert_eq!(screen(true, Some(FORM), Some(101), 100), Err(Refusal::TooLarge));
-        assert_eq!(screen(true, Some(FORM), Some(u64::MAX), 100), Err(Refusal::TooLarge));
+        assert_eq!(
+            screen(true, Some(FORM), Some(101), 100),
+            Err(Refusal::TooLarge)
+        );
+        assert_eq!(
+            screen(true, Some(FORM), Some(u64::MAX), 100),
+            Err(Refusal::TooLarge)
+        );
         assert_eq!(screen(true, Some(FORM), Some(0), 100), Err(Refusal::Empty));
-        assert_eq!(screen(false, Some(FORM), Some(1), 100), Err(Refusal::Method));
+        assert_eq!(
+            screen(false, Some(FORM), Some(1), 100),
+            Err(Refusal::Method)
+        );
     }
 
     #[test]
@@ -261,7 +283,12 @@ mod tests {
             message.headers.traceparent.unwrap()
         };
         assert_eq!(trace(Some(valid)), valid);
-        for incoming in [None, Some(""), Some("00-0-0-00"), Some("00-00000000000000000000000000000000-00f067aa0ba902b7-01")] {
+        for incoming in [
+            None,
+            Some(""),
+            Some("00-0-0-00"),
+            Some("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+        ] {
             let made = trace(incoming);
             assert!(is_traceparent(&made), "{made}");
             assert_ne!(Some(made.as_str()), incoming);
@@ -271,7 +298,10 @@ mod tests {
     #[test]
     fn a_mapped_address_is_told_in_its_own_family() {
         let message = notification(MessageId::new(), received(FORM, None), Bytes::new());
-        assert_eq!(message.headers.remote_addr.unwrap().to_string(), "192.0.2.1");
+        assert_eq!(
+            message.headers.remote_addr.unwrap().to_string(),
+            "192.0.2.1"
+        );
     }
 
     #[test]

@@ -62,7 +62,10 @@ pub async fn serve(
     drop(listener);
     closing.cancel();
     connections.close();
-    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
+    if tokio::time::timeout(grace, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!(open = connections.len(), "connections cut at the stop");
     }
     abandoned.cancel();
