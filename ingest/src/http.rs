@@ -145,12 +145,11 @@ async fn answer(ingest: &Ingest, route: Option<Route>, request: Request) -> Resp
     let start = Instant::now();
     let _counted = ingest.metrics.enter();
     let _held = ingest.in_hand.token();
-    let outcome = match &route {
-        Some(route) => take(ingest, route, request).await,
-        None => {
-            discard(request.into_body().into_data_stream()).await;
-            Err(Refusal::Unknown)
-        }
+    let outcome = if let Some(route) = &route {
+        take(ingest, route, request).await
+    } else {
+        discard(request.into_body().into_data_stream()).await;
+        Err(Refusal::Unknown)
     };
     ingest.metrics.count(route.as_ref(), outcome);
     match outcome {
