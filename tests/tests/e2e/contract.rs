@@ -31,9 +31,9 @@ async fn the_embedded_claims_keep_the_contract() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
-    let server = servers::RabbitMq::start().await;
+    let server = servers::RabbitMq::start().await?;
     let settings = ClusterSettings {
-        amqp_urls: vec![server.amqp_url().to_string().into()],
+        amqp_urls: vec![server.amqp_url().into()],
         redis_url: String::new().into(),
         management_url: None,
         publish_channels: 4,
@@ -41,7 +41,7 @@ async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
         heartbeat: Duration::from_secs(10),
     };
     contract::queues(async |names| {
-        let broker = RabbitMq::start(&settings, names).await?;
+        let broker = RabbitMq::start(&settings, names)?;
         Ok(Queues::RabbitMq(broker))
     })
     .await
@@ -49,8 +49,8 @@ async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_claims_keep_the_contract() -> anyhow::Result<()> {
-    let server = servers::Redis::start().await;
-    let url = server.url().to_string().into();
+    let server = servers::Redis::start().await?;
+    let url = server.url().into();
     contract::claims(async |times| Ok(Claims::Redis(RedisClaims::connect(&url, "ipn.", times))))
         .await
 }

@@ -132,6 +132,19 @@ async fn a_message_given_back_is_first_in_line_again() {
 }
 
 #[tokio::test]
+async fn a_delivery_cannot_be_settled_after_its_consumer_is_dropped() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path()).await;
+    publish(&engine, VERIFY, &["one"]).await;
+    let mut first = engine.consume(VERIFY, 1).await;
+    let held = next(&mut first).await;
+    drop(first);
+    assert_eq!(held.acker.ack().await, Err(StaleDelivery));
+    let mut second = engine.consume(VERIFY, 1).await;
+    assert!(next(&mut second).await.redelivered);
+}
+
+#[tokio::test]
 async fn a_waiting_message_counts_on_its_delay_queue_until_it_is_due() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path()).await;
