@@ -145,6 +145,24 @@ async fn a_delivery_cannot_be_settled_after_its_consumer_is_dropped() {
 }
 
 #[tokio::test]
+async fn the_depths_count_the_consumers_that_are_subscribed() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path()).await;
+    publish(&engine, VERIFY, &["one", "two"]).await;
+    let mut stopped = engine.consume(VERIFY, 1).await;
+    let mut stays = engine.consume(VERIFY, 1).await;
+    let held = [next(&mut stopped).await, next(&mut stays).await];
+    let count = async || engine.depths().await.unwrap()[0].consumers;
+    assert_eq!(count().await, 2);
+    stopped.stop().await;
+    assert_eq!(count().await, 1);
+    drop((stays, held));
+    // The writer has seen the drop once it has stored something after it.
+    publish(&engine, VERIFY, &["three"]).await;
+    assert_eq!(count().await, 0);
+}
+
+#[tokio::test]
 async fn a_waiting_message_counts_on_its_delay_queue_until_it_is_due() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path()).await;
