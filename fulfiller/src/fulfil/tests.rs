@@ -166,6 +166,34 @@ async fn a_second_payment_for_the_same_order_is_flagged_and_a_renewal_is_not() {
     assert_eq!(flagged, ["T2"]);
 }
 
+#[tokio::test]
+async fn what_was_sold_put_back_and_told_is_not_done_again_by_a_later_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for event in [
+        event(EventType::Completed, "T", "T"),
+        refund("T", "R", 2000),
+    ] {
+        apply(&shop, &event, at(1)).await.unwrap();
+    }
+    let later = dispute(EventType::DisputeOpened, "T", "PP-1");
+    assert_eq!(
+        apply(&shop, &later, at(2)).await.unwrap(),
+        Applied::New(Vec::new())
+    );
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    let moves: BTreeSet<&str> = story
+        .stock_moves
+        .iter()
+        .map(|moved| moved.movement.as_str())
+        .collect();
+    assert_eq!(story.stock_moves.len(), 2);
+    assert_eq!(
+        moves,
+        BTreeSet::from(["stock_decremented", "stock_restocked"])
+    );
+}
+
 /// Everything that must come out the same whatever the order: what cannot be taken back. (That a
 /// pending payment reserved and told so is true only when its event came first.)
 async fn lasting(shop: &Shop) -> (PaymentRow, (i64, i64, i64)) {
