@@ -1,8 +1,14 @@
 //! From settings to the engine that they name.
 
-use crate::claims::{ClaimError, Claims};
+use std::path::PathBuf;
+
+use crate::claims::embedded::EmbeddedClaims;
+use crate::claims::redis::RedisClaims;
+use crate::claims::{ClaimTimes, Claims};
+use crate::queue::embedded::Embedded;
+use crate::queue::rabbitmq::RabbitMq;
 use crate::queue::{QueueError, Queues};
-use crate::settings::Settings;
+use crate::settings::{Engine, Settings};
 
 /// Why the engine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -11,14 +17,11 @@ pub enum EngineError {
     /// The queues cannot be opened.
     #[error("the queues cannot be opened")]
     Queues(#[from] QueueError),
-    /// The claim store cannot be opened.
-    #[error("the claim store cannot be opened")]
-    Claims(#[from] ClaimError),
     /// The folder of the embedded engine cannot be made.
     #[error("the data folder `{path}` cannot be made")]
     DataDir {
         /// The folder.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -28,10 +31,26 @@ pub enum EngineError {
 /// Opens queues and claims. With the cluster engine this succeeds while the servers are down:
 /// their supervisors connect as soon as they can.
 pub async fn connect(settings: &Settings) -> Result<(Queues, Claims), EngineError> {
-    // integrator: the constructors of both engines come from other branches.
-    let _ = settings;
-    std::future::ready(Err(EngineError::Queues(QueueError::Unsupported(
-        "this build has no engine",
-    ))))
-    .await
+    let names = settings.queue_names();
+    let times = ClaimTimes {
+        lease: settings.verifier.claim_lease,
+        done_ttl: settings.verifier.claim_ttl,
+    };
+    match &settings.engine {
+        Engine::Embedded { data_dir } => {
+            std::fs::create_dir_all(data_dir).map_err(|source| EngineError::DataDir {
+                path: data_dir.clone(),
+                source,
+            })?;
+            let engine = Embedded::open(data_dir, names).await?;
+            let claims = EmbeddedClaims::open(&engine, times);
+            Ok((Queues::Embedded(engine), Claims::Embedded(claims)))
+        }
+        Engine::Cluster(cluster) => {
+            let broker = RabbitMq::start(cluster, names)?;
+            // Keys share the queues' prefix, so that two installations may share a Redis.
+            let claims = RedisClaims::connect(&cluster.redis_url, &settings.queue_prefix, times);
+            Ok((Queues::RabbitMq(broker), Claims::Redis(claims)))
+        }
+    }
 }
