@@ -46,7 +46,7 @@ struct Bench {
     shell: Shell,
     confirmed: mpsc::UnboundedReceiver<()>,
     running: tokio::task::JoinHandle<Result<(), ConsumerError>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 const SHORT: Rung = Rung::from_millis(20);
@@ -73,7 +73,7 @@ async fn bench(grace: Duration, decide: Decide) -> Bench {
         shell,
         confirmed,
         running,
-        _folder: folder,
+        folder,
     }
 }
 
@@ -103,7 +103,7 @@ impl Bench {
         let depths = self.shell.queues.depths().await.unwrap();
         let verify = depths.iter().find(|depth| depth.queue == "ipn.verify");
         let left = verify.map_or(0, |depth| depth.ready + depth.unacked);
-        (self.shell, left, self._folder)
+        (self.shell, left, self.folder)
     }
 }
 
