@@ -289,3 +289,25 @@ async fn while_it_consumes_the_process_is_ready() {
     let (shell, _, _folder) = bench.stop().await;
     assert_eq!(shell.readiness.missing(), ["consumer ipn.verify"]);
 }
+
+#[tokio::test]
+async fn what_the_broker_does_not_take_is_tried_until_the_stop_and_then_left() {
+    let nowhere = QueueId::Retry(WorkQueue::Fulfil, Rung::from_millis(7));
+    let mut bench = bench(
+        GRACE,
+        always(move |message| Disposition::Forward {
+            publish: vec![(Destination::Queue(nowhere), message)],
+            receipt: (),
+        }),
+    )
+    .await;
+    bench.publish(&message()).await;
+    let failures = bench.shell.metrics.publish_failures_total.clone();
+    let failures = failures.with_label_values(&["unroutable"]);
+    while failures.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.confirmed.try_recv().is_err(), "confirmed too early");
+    let (_, left, _folder) = bench.stop().await;
+    assert_eq!(left, 1);
+}
