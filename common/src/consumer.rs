@@ -120,3 +120,6 @@ async fn next_when_ready<S: Stage>(
     performer.stage().ready().await;
     consumer.next().await
 }
+
+#[cfg(test)]
+mod tests;

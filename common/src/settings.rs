@@ -6,6 +6,7 @@
 mod describe;
 pub mod keys;
 pub mod mistake;
+mod parse;
 pub mod reader;
 mod rules;
 mod source;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use url::Url;
+use secrecy::SecretString;
 
 use super::keys;
 use super::mistake::{Mistake, Origin, SettingsErrors};
+use super::parse::{
+    default_pdt, default_postback, folder, gateway_url, ladder, queue_prefix, receivers, secret_url,
+};
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
@@ -17,7 +19,6 @@ use super::{
     rules,
 };
 use crate::event::Environment;
-use crate::retry::{Ladder, Rung};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -412,88 +413,6 @@ fn read_account(reader: &mut Reader, index: usize) -> Option<Account> {
             .or_else(|| default_postback(environment))?,
         pdt_url: pdt_url.ok()?.or_else(|| default_pdt(environment))?,
     })
-}
-
-/// Where `PayPal` takes postbacks.
-fn default_postback(environment: Environment) -> Option<Url> {
-    let url = match environment {
-        Environment::Live => "https://ipnpb.paypal.com/cgi-bin/webscr",
-        Environment::Sandbox => "https://ipnpb.sandbox.paypal.com/cgi-bin/webscr",
-    };
-    Url::parse(url).ok()
-}
-
-/// Where `PayPal` answers PDT look-ups.
-fn default_pdt(environment: Environment) -> Option<Url> {
-    let url = match environment {
-        Environment::Live => "https://www.paypal.com/cgi-bin/webscr",
-        Environment::Sandbox => "https://www.sandbox.paypal.com/cgi-bin/webscr",
-    };
-    Url::parse(url).ok()
-}
-
-fn folder(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-fn queue_prefix(text: &str) -> Option<String> {
-    let fits = (1..=32).contains(&text.len());
-    let alphabet = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    (fits && text.chars().all(alphabet)).then(|| text.to_owned())
-}
-
-fn ladder(text: &str) -> Option<Ladder> {
-    let rungs = text
-        .split(',')
-        .map(|step| {
-            let wait = humantime::parse_duration(step.trim()).ok()?;
-            let whole = wait.subsec_nanos().is_multiple_of(1_000_000);
-            let millis = u64::try_from(wait.as_millis()).ok()?;
-            (whole && millis > 0 && wait <= DAY).then(|| Rung::from_millis(millis))
-        })
-        .collect::<Option<Vec<_>>>()?;
-    if rungs.len() > 16 {
-        return None;
-    }
-    Ladder::new(rungs)
-}
-
-/// Ids and addresses are compared in lower case.
-fn receivers(text: &str) -> Option<Vec<String>> {
-    let receivers: BTreeSet<String> = text
-        .split(',')
-        .map(|receiver| receiver.trim().to_ascii_lowercase())
-        .filter(|receiver| !receiver.is_empty())
-        .collect();
-    (!receivers.is_empty()).then(|| receivers.into_iter().collect())
-}
-
-/// A URL with one of the schemes and a host, kept secret.
-fn secret_url(text: &str, schemes: &[&str]) -> Option<SecretString> {
-    let url = Url::parse(text).ok()?;
-    let fits = schemes.contains(&url.scheme()) && url.has_host();
-    let secret = SecretString::from(text);
-    (fits && !secret.expose_secret().contains(char::is_whitespace)).then_some(secret)
-}
-
-/// Real money is asked about over TLS only, except at a stand-in on this machine.
-fn gateway_url(text: &str, environment: Environment) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let allowed = match url.scheme() {
-        "https" => true,
-        "http" => environment == Environment::Sandbox || is_loopback(&url),
-        _ => false,
-    };
-    allowed.then_some(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

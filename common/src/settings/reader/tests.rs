@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
+use secrecy::ExposeSecret as _;
+
 use super::*;
+use crate::retry::Ladder;
 
 const MINIMAL: &str = "[[account]]\nreceivers = [\"Pay@Shop.Example\"]\n";
 

@@ -1,0 +1,98 @@
+//! The meaning of single texts: pure, `None` for what is not allowed.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::event::Environment;
+use crate::retry::{Ladder, Rung};
+
+/// The longest step of the ladder.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// Where `PayPal` takes postbacks.
+pub(super) fn default_postback(environment: Environment) -> Option<Url> {
+    let url = match environment {
+        Environment::Live => "https://ipnpb.paypal.com/cgi-bin/webscr",
+        Environment::Sandbox => "https://ipnpb.sandbox.paypal.com/cgi-bin/webscr",
+    };
+    Url::parse(url).ok()
+}
+
+/// Where `PayPal` answers PDT look-ups.
+pub(super) fn default_pdt(environment: Environment) -> Option<Url> {
+    let url = match environment {
+        Environment::Live => "https://www.paypal.com/cgi-bin/webscr",
+        Environment::Sandbox => "https://www.sandbox.paypal.com/cgi-bin/webscr",
+    };
+    Url::parse(url).ok()
+}
+
+/// A path that is not empty.
+pub(super) fn folder(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// The beginning of every queue's name.
+pub(super) fn queue_prefix(text: &str) -> Option<String> {
+    let fits = (1..=32).contains(&text.len());
+    let alphabet = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (fits && text.chars().all(alphabet)).then(|| text.to_owned())
+}
+
+/// The waits between attempts, each a whole number of milliseconds.
+pub(super) fn ladder(text: &str) -> Option<Ladder> {
+    let rungs = text
+        .split(',')
+        .map(|step| {
+            let wait = humantime::parse_duration(step.trim()).ok()?;
+            let whole = wait.subsec_nanos().is_multiple_of(1_000_000);
+            let millis = u64::try_from(wait.as_millis()).ok()?;
+            (whole && millis > 0 && wait <= LONGEST_WAIT).then(|| Rung::from_millis(millis))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    if rungs.len() > 16 {
+        return None;
+    }
+    Ladder::new(rungs)
+}
+
+/// Ids and addresses are compared in lower case.
+pub(super) fn receivers(text: &str) -> Option<Vec<String>> {
+    let receivers: BTreeSet<String> = text
+        .split(',')
+        .map(|receiver| receiver.trim().to_ascii_lowercase())
+        .filter(|receiver| !receiver.is_empty())
+        .collect();
+    (!receivers.is_empty()).then(|| receivers.into_iter().collect())
+}
+
+/// A URL with one of the schemes and a host, kept secret.
+pub(super) fn secret_url(text: &str, schemes: &[&str]) -> Option<SecretString> {
+    let url = Url::parse(text).ok()?;
+    let fits = schemes.contains(&url.scheme()) && url.has_host();
+    (fits && !text.contains(char::is_whitespace)).then(|| SecretString::from(text))
+}
+
+/// Real money is asked about over TLS only, except at a stand-in on this machine.
+pub(super) fn gateway_url(text: &str, environment: Environment) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let allowed = match url.scheme() {
+        "https" => true,
+        "http" => environment == Environment::Sandbox || is_loopback(&url),
+        _ => false,
+    };
+    allowed.then_some(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
