@@ -333,3 +333,65 @@ async fn save(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: ClaimTimes = ClaimTimes {
+        lease: Duration::from_millis(100),
+        done_ttl: Duration::from_secs(1),
+    };
+
+    fn ask(owner: &Owner, meaning: &str) -> Operation {
+        Operation {
+            key: "k".parse().unwrap(),
+            owner: owner.clone(),
+            step: Step::Claim {
+                fingerprint: Fingerprint::of(meaning.as_bytes()),
+                times: TIMES,
+            },
+        }
+    }
+
+    fn answered(before: Option<&Entry>, operation: &Operation, now: i64) -> ClaimOutcome {
+        match decide(before, operation, now).1 {
+            Answer::Claim(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_lease_ends_at_its_millisecond_and_not_before() {
+        let (one, two) = (Owner::new(), Owner::new());
+        let (entry, _) = decide(None, &ask(&one, "m"), 1_000);
+        let at = |now| answered(entry.as_ref(), &ask(&two, "m"), now);
+        let remaining = Duration::from_millis(1);
+        assert_eq!(at(1_099), ClaimOutcome::Busy { remaining });
+        assert!(matches!(
+            at(1_100),
+            ClaimOutcome::Mine { takeover: true, .. }
+        ));
+    }
+
+    #[test]
+    fn an_owner_who_asks_again_gets_a_longer_lease_and_the_same_fence() {
+        let owner = Owner::new();
+        let (first, _) = decide(None, &ask(&owner, "m"), 1_000);
+        let (second, _) = decide(first.as_ref(), &ask(&owner, "m"), 1_050);
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!((first.lease_until, second.lease_until), (1_100, 1_150));
+        assert_eq!(first.fence, second.fence);
+    }
+
+    #[test]
+    fn a_key_whose_time_is_over_is_new_again() {
+        let owner = Owner::new();
+        let (entry, _) = decide(None, &ask(&owner, "m"), 1_000);
+        let outcome = answered(entry.as_ref(), &ask(&owner, "other"), 2_100);
+        let ClaimOutcome::Mine { claim, takeover } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!((claim.fence, takeover), (1, false));
+    }
+}

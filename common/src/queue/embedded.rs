@@ -2,18 +2,19 @@
 //!
 //! What it promises is what the broker promises. A publish that returned is on the disk; an ack
 //! that returned is on the disk; `kill -9` at any instant loses nothing between the two and brings
-//! nothing back after. One task writes ([`writer`]) and puts everything that waits into one
+//! nothing back after. One task writes (`writer`) and puts everything that waits into one
 //! transaction, so that many publishers share one fsync.
 //!
 //! | module | knows |
 //! |---|---|
-//! | [`file`] | the file, its tables and its lock |
-//! | [`row`] | a message as columns |
-//! | [`line`] | who waits for what (no IO) |
-//! | [`batch`] | one transaction |
-//! | [`writer`] | the task |
-//! | [`consumer`] | deliveries and how they are settled |
-//! | [`look`] | depths, peeking |
+//! | `file` | the file, its tables and its lock |
+//! | `row` | a message as columns |
+//! | `line` | who waits for what (no IO) |
+//! | `batch` | one transaction |
+//! | `jobs` | what the task is asked and remembers (no IO) |
+//! | `writer` | the task |
+//! | `consumer` | deliveries and how they are settled |
+//! | `look` | depths, peeking |
 //!
 //! There is no exchange to bind to: payment events ([`Destination::Payments`]) are kept in a table,
 //! the newest 10,000, where the shop reads them ([`Embedded::announced`]).
@@ -21,6 +22,7 @@
 mod batch;
 mod consumer;
 mod file;
+mod jobs;
 mod line;
 mod look;
 mod row;
@@ -40,9 +42,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use self::batch::{Place, Write};
 use self::consumer::Bell;
 use self::file::SteadyClock;
+use self::jobs::Command;
 use self::line::Subscription;
 use self::row::Columns;
-use self::writer::{Command, Writer};
+use self::writer::Writer;
 use super::{
     Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status, Subscribed,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::batch::Leased;
-use super::writer::Command;
+use super::jobs::Command;
 use crate::queue::{self, Delivery, StaleDelivery, Subscribed};
 
 /// A subscription to one queue of this process.

@@ -36,8 +36,12 @@ struct Member {
 }
 
 impl Member {
+    fn is_gone(&self) -> bool {
+        self.subscription.deliveries.is_closed()
+    }
+
     fn credit(&self) -> usize {
-        if self.stopped {
+        if self.stopped || self.is_gone() {
             0
         } else {
             self.subscription.prefetch.saturating_sub(self.held.len())
@@ -120,7 +124,7 @@ impl Line {
     /// Forgets the consumers that were dropped; what they held goes back.
     pub(super) fn collect_dropped(&mut self) -> Vec<Returned> {
         self.members
-            .extract_if(.., |_, member| member.subscription.deliveries.is_closed())
+            .extract_if(.., |_, member| member.is_gone())
             .flat_map(|(_, member)| {
                 let queue = member.subscription.queue;
                 member.held.into_iter().map(move |seq| (seq, queue))
@@ -201,8 +205,12 @@ impl Line {
         }
     }
 
-    /// The next moment when somebody could be given something; `None` when only an event helps.
+    /// The next moment when there is something to do; `None` when only an event helps.
     pub(super) fn next_moment(&self) -> Option<i64> {
+        // Dropped since the last look, perhaps before its subscription was even seen.
+        if self.members.values().any(Member::is_gone) {
+            return Some(i64::MIN);
+        }
         self.waiting()
             .filter_map(|queue| {
                 if self.ready.contains(&queue) {
@@ -232,3 +240,83 @@ impl Line {
 
 /// How a settled delivery is answered.
 pub(super) type SettleReply = oneshot::Sender<Result<(), StaleDelivery>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::WorkQueue;
+    use crate::retry::Rung;
+
+    const VERIFY: QueueId = QueueId::Work(WorkQueue::Verify);
+
+    fn subscribe(line: &mut Line, consumer: i64) -> mpsc::UnboundedReceiver<Leased> {
+        let (deliveries, receiver) = mpsc::unbounded_channel();
+        line.subscribe(Subscription {
+            consumer,
+            queue: VERIFY,
+            place: Place {
+                queue: "ipn.verify".to_owned(),
+                rung: None,
+            },
+            prefetch: 2,
+            deliveries,
+            subscribed: watch::channel(false).0,
+        });
+        receiver
+    }
+
+    /// A transaction that found nothing.
+    fn nothing(line: &mut Line, due: i64) {
+        line.record(Found {
+            due: vec![(VERIFY, due)],
+            exhausted: [VERIFY].into(),
+            ..Found::default()
+        });
+    }
+
+    #[test]
+    fn an_empty_queue_is_not_looked_at_again_before_something_comes() {
+        let mut line = Line::default();
+        let _receiver = subscribe(&mut line, 1);
+        assert_eq!(line.wants(0).consumers.len(), 1);
+        nothing(&mut line, i64::MAX);
+        assert!(line.wants(1_000).is_empty());
+        line.stored(VERIFY, 1_000);
+        assert_eq!(line.wants(1_000).consumers.len(), 1);
+    }
+
+    #[test]
+    fn a_waiting_message_is_looked_for_when_it_is_due_and_not_before() {
+        let mut line = Line::default();
+        let _receiver = subscribe(&mut line, 1);
+        nothing(&mut line, i64::MAX);
+        line.stored(
+            QueueId::Retry(WorkQueue::Verify, Rung::from_millis(200)),
+            1_201,
+        );
+        assert_eq!(line.next_moment(), Some(1_201));
+        assert!(line.wants(1_200).is_empty());
+        let wants = line.wants(1_201);
+        assert_eq!((wants.consumers.len(), wants.due.len()), (1, 1));
+    }
+
+    #[test]
+    fn consumers_take_turns_in_being_asked_first() {
+        let mut line = Line::default();
+        let _receivers = [1, 2, 3].map(|consumer| subscribe(&mut line, consumer));
+        let firsts: Vec<i64> = (0..4)
+            .filter_map(|_| Some(line.wants(0).consumers.first()?.1.consumer))
+            .collect();
+        assert_eq!(firsts, [1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn a_consumer_dropped_before_it_was_seen_is_collected_at_once() {
+        let mut line = Line::default();
+        drop(subscribe(&mut line, 1));
+        assert!(line.wants(0).is_empty());
+        assert_eq!(line.next_moment(), Some(i64::MIN));
+        assert!(line.collect_dropped().is_empty());
+        assert_eq!(line.next_moment(), None);
+    }
+}

@@ -7,84 +7,22 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::batch::{Write, lease, next_due, store};
 use super::file::{SteadyClock, open_writer};
-use super::line::{Found, Line, Returned, SettleReply, Subscription, Wants};
-use crate::claims::ClaimError;
-use crate::claims::embedded::{Answer, Operation, purge};
-use crate::queue::{PublishError, QueueId, StaleDelivery, Status};
+use super::jobs::{Command, Job, Memory, Waiting};
+use super::line::{Found, Wants};
+use crate::claims::embedded::{Answer, purge};
+use crate::queue::Status;
 
 /// Commands that one transaction takes at most.
 const BATCH: usize = 256;
 
-/// How long the writer waits before it tries again what the disk refused.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
-
-/// The longest sleep; a command ends it.
-const IDLE: Duration = Duration::from_mins(10);
-
 /// How often claims that nobody needs to remember are deleted, in milliseconds.
 const PURGE_EVERY: i64 = 3_600_000;
-
-/// What the writer is asked to do.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Store a message or a payment event.
-    Publish {
-        /// What to store.
-        write: Write,
-        /// The queue that gets it; none for a payment event.
-        queue: Option<QueueId>,
-        /// Who waits.
-        reply: oneshot::Sender<Result<(), PublishError>>,
-    },
-    /// Change a claim.
-    Claim {
-        /// What to do.
-        operation: Operation,
-        /// Who waits.
-        reply: oneshot::Sender<Result<Answer, ClaimError>>,
-    },
-    /// Settle a delivery.
-    Settle {
-        /// Whose it is.
-        consumer: i64,
-        /// Which message.
-        seq: i64,
-        /// Whether it is done; else it goes back.
-        done: bool,
-        /// Who waits.
-        reply: SettleReply,
-    },
-    /// A new consumer.
-    Subscribe(Subscription),
-    /// A consumer takes no more. After the answer nothing more is handed to it.
-    Unsubscribe {
-        /// Which one.
-        consumer: i64,
-        /// Who waits.
-        reply: oneshot::Sender<()>,
-    },
-    /// Finish and give the file up.
-    Close(oneshot::Sender<()>),
-}
-
-/// Who waits for a write, and what the write means to the consumers.
-#[derive(Debug)]
-enum Waiting {
-    Publisher(Option<QueueId>, oneshot::Sender<Result<(), PublishError>>),
-    Claimant(oneshot::Sender<Result<Answer, ClaimError>>),
-    Settler(Returned, SettleReply),
-    /// The consumer that held it is gone.
-    Nobody(Returned),
-}
-
-type Job = (Write, Waiting);
 
 /// The task's state.
 #[derive(Debug)]
@@ -103,17 +41,6 @@ pub(super) struct Writer {
     pub(super) status: watch::Sender<Status>,
     /// Given up last.
     pub(super) lock: File,
-}
-
-/// What lives as long as the task.
-#[derive(Debug, Default)]
-struct Memory {
-    line: Line,
-    /// Messages that go back and are not stored as such yet.
-    owed: Vec<Returned>,
-    /// Whether the last transaction failed.
-    failing: bool,
-    purge_at: i64,
 }
 
 impl Writer {
@@ -309,95 +236,5 @@ impl Writer {
         if let Some(reply) = closed {
             reply.send(()).ok();
         }
-    }
-}
-
-impl Memory {
-    /// Turns a command into a job; what needs no storage is done here.
-    fn plan(&mut self, command: Command) -> Option<Job> {
-        match command {
-            Command::Publish {
-                write,
-                queue,
-                reply,
-            } => Some((write, Waiting::Publisher(queue, reply))),
-            Command::Claim { operation, reply } => {
-                Some((Write::Claim(operation), Waiting::Claimant(reply)))
-            }
-            Command::Settle {
-                consumer,
-                seq,
-                done,
-                reply,
-            } => match self.line.settle(consumer, seq) {
-                Ok(queue) => {
-                    let write = if done {
-                        Write::Delete(seq)
-                    } else {
-                        Write::Free(seq)
-                    };
-                    Some((write, Waiting::Settler((seq, queue), reply)))
-                }
-                Err(stale) => {
-                    reply.send(Err(stale)).ok();
-                    None
-                }
-            },
-            Command::Subscribe(subscription) => {
-                self.line.subscribe(subscription);
-                None
-            }
-            Command::Unsubscribe { consumer, reply } => {
-                self.line.unsubscribe(consumer);
-                reply.send(()).ok();
-                None
-            }
-            Command::Close(_) => None,
-        }
-    }
-
-    /// Notes which queues these jobs fill. If they fail, somebody looks in vain: no harm.
-    fn note(&mut self, jobs: &[Job], now: i64) {
-        for (write, waiting) in jobs {
-            match (write, waiting) {
-                (Write::Message { place, .. }, Waiting::Publisher(Some(queue), _)) => {
-                    self.line.stored(*queue, place.visible_at(now));
-                }
-                (Write::Free(_), Waiting::Settler(returned, _) | Waiting::Nobody(returned)) => {
-                    self.line.returned(returned.1);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Answers a job that could not be stored. What could not be settled goes back.
-    fn refuse(&mut self, (_, waiting): Job, error: &sqlx::Error) {
-        match waiting {
-            Waiting::Publisher(_, reply) => {
-                let detail = format!("the queue file could not be written: {error}");
-                reply.send(Err(PublishError::Unavailable { detail })).ok();
-            }
-            Waiting::Claimant(reply) => {
-                let detail = format!("the queue file could not be written: {error}");
-                reply.send(Err(ClaimError::Unavailable(detail))).ok();
-            }
-            Waiting::Settler(returned, reply) => {
-                self.owed.push(returned);
-                reply.send(Err(StaleDelivery)).ok();
-            }
-            Waiting::Nobody(returned) => self.owed.push(returned),
-        }
-    }
-
-    /// How long to sleep when nobody asks.
-    fn pause(&self, now: i64) -> Duration {
-        if self.failing || !self.owed.is_empty() {
-            return AFTER_FAILURE;
-        }
-        self.line.next_moment().map_or(IDLE, |moment| {
-            let millis = u64::try_from(moment.saturating_sub(now)).unwrap_or(0);
-            Duration::from_millis(millis).min(IDLE)
-        })
     }
 }
