@@ -3,7 +3,12 @@
 //! One TOML file, every key overridable by `QUITTANCE_SECTION__KEY`, secrets also by
 //! `..._FILE`. [`reader`] turns both into [`Settings`] or into every mistake at once.
 
+mod describe;
+pub mod keys;
+pub mod mistake;
 pub mod reader;
+mod rules;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,9 +17,15 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use mistake::{Mistake, SettingsErrors};
+pub use reader::{from_process, process_environment};
+
 use crate::event::Environment;
 use crate::ids::{AccountId, GatewayId};
 use crate::retry::Ladder;
+
+/// The exit code for bad settings, `EX_CONFIG` of `sysexits.h`: a restart will not help.
+pub const EXIT_CONFIG: u8 = 78;
 
 /// Everything, validated. Built once, immutable.
 #[derive(Debug, Clone)]

@@ -1,1 +1,500 @@
-//! Stub.
+//! Turns what was set into [`Settings`], or into every mistake at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::keys;
+use super::mistake::{Mistake, Origin, SettingsErrors};
+use super::source::Sources;
+use super::{
+    Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
+    LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
+    rules,
+};
+use crate::event::Environment;
+use crate::retry::{Ladder, Rung};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const SECOND: Duration = Duration::from_secs(1);
+const TENTH: Duration = Duration::from_millis(100);
+
+/// The environment of this process; variables that are not Unicode are left out.
+pub fn process_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The settings of a stage's process: the file that `QUITTANCE_CONFIG` names, if any, and the
+/// environment.
+///
+/// # Errors
+/// Every mistake at once; the process should exit with [`super::EXIT_CONFIG`].
+pub fn from_process() -> Result<Settings, SettingsErrors> {
+    let environment = process_environment();
+    let file = environment.get("QUITTANCE_CONFIG").map(PathBuf::from);
+    Settings::load(file.as_deref(), &environment)
+}
+
+impl Settings {
+    /// Reads the file, then the environment over it.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, SettingsErrors> {
+        let mut reader = Reader {
+            sources: Sources::gather(file, environment),
+        };
+        let settings = read(&mut reader);
+        if let Some(settings) = &settings {
+            rules::check(settings, &mut reader);
+        }
+        let mistakes = reader.sources.mistakes;
+        match settings {
+            Some(settings) if mistakes.is_empty() => Ok(settings),
+            _ => Err(SettingsErrors(mistakes)),
+        }
+    }
+}
+
+/// Reads one key after the other and collects what is wrong.
+#[derive(Debug)]
+pub(super) struct Reader {
+    sources: Sources,
+}
+
+/// The value is wrong, which is noted.
+#[derive(Debug, Clone, Copy)]
+struct Noted;
+
+impl Reader {
+    /// Notes a mistake about `key`, with the place where it was set.
+    pub(super) fn mistake(&mut self, key: &str, problem: String) {
+        let origin = self
+            .sources
+            .values
+            .get(key)
+            .map_or(Origin::Default, |raw| raw.origin.clone());
+        self.sources.mistakes.push(Mistake {
+            key: key.to_owned(),
+            origin,
+            problem,
+        });
+    }
+
+    /// The text of a key: as set, or its default.
+    fn text(&self, key: &str) -> Option<String> {
+        let set = self.sources.values.get(key).map(|raw| raw.text.clone());
+        set.or_else(|| keys::find(key)?.default.map(str::to_owned))
+    }
+
+    /// The value of a key; `None` when it is not set (and has no default) or is wrong, which is
+    /// then noted.
+    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(key)?;
+        let parsed = parse(text.trim());
+        if parsed.is_none() {
+            let known = keys::find(key);
+            let allowed = known.map_or("", |key| key.allowed);
+            let found = if known.is_none_or(|key| key.secret) {
+                "the value (not shown)".to_owned()
+            } else {
+                format!("`{text}`")
+            };
+            self.mistake(key, format!("{found} is not allowed; allowed: {allowed}"));
+        }
+        parsed
+    }
+
+    /// A key that need not be set.
+    fn read_optional<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Noted> {
+        if self.sources.values.contains_key(key) {
+            self.read(key, parse).map(Some).ok_or(Noted)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn parsed<T: FromStr>(&mut self, key: &str) -> Option<T> {
+        self.read(key, |text| text.parse().ok())
+    }
+
+    fn duration(&mut self, key: &str, least: Duration, most: Duration) -> Option<Duration> {
+        self.read(key, |text| {
+            humantime::parse_duration(text)
+                .ok()
+                .filter(|value| (least..=most).contains(value))
+        })
+    }
+
+    fn number<T: FromStr + PartialOrd + Copy>(
+        &mut self,
+        key: &str,
+        least: T,
+        most: T,
+    ) -> Option<T> {
+        self.read(key, |text| {
+            text.parse()
+                .ok()
+                .filter(|value| *value >= least && *value <= most)
+        })
+    }
+
+    /// The indices under which accounts are set, in rising order.
+    fn account_indices(&self) -> BTreeSet<usize> {
+        self.sources
+            .values
+            .keys()
+            .filter_map(|key| {
+                key.strip_prefix("account.")?
+                    .split('.')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
+            .collect()
+    }
+}
+
+/// Every section is read before any of them is missed, so that all mistakes are found.
+fn read(reader: &mut Reader) -> Option<Settings> {
+    let data_dir = reader.read("data_dir", folder);
+    let engine = read_engine(reader, data_dir.as_deref());
+    let shop_database = read_shop_database(reader, data_dir.as_deref());
+    let queue_prefix = reader.read("queue_prefix", queue_prefix);
+    let shutdown_grace =
+        reader.duration("shutdown_grace", Duration::ZERO, MINUTE.saturating_mul(10));
+    let ingest = read_ingest(reader);
+    let admin = reader.parsed("admin.listen");
+    let verifier = read_verifier(reader);
+    let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let notify = read_notify(reader, data_dir.as_deref());
+    let ladder = reader.read("retry.ladder", ladder);
+    let accounts = read_accounts(reader);
+    let log = read_log(reader);
+    Some(Settings {
+        engine: engine?,
+        shop_database: shop_database?,
+        queue_prefix: queue_prefix?,
+        shutdown_grace: shutdown_grace?,
+        ingest: ingest?,
+        admin: AdminSettings { listen: admin? },
+        verifier: verifier?,
+        fulfiller: FulfillerSettings {
+            concurrency: fulfiller?,
+        },
+        notify: notify?,
+        ladder: ladder?,
+        accounts: accounts?,
+        log: log?,
+    })
+}
+
+/// `[cluster]` is checked on either engine, so that a mistake shows before the day of the switch.
+fn read_engine(reader: &mut Reader, data_dir: Option<&Path>) -> Option<Engine> {
+    let cluster = read_cluster(reader);
+    let is_cluster = reader.read("engine", |text| match text {
+        "embedded" => Some(false),
+        "cluster" => Some(true),
+        _ => None,
+    })?;
+    if is_cluster {
+        cluster.map(Engine::Cluster)
+    } else {
+        data_dir.map(|data_dir| Engine::Embedded {
+            data_dir: data_dir.to_owned(),
+        })
+    }
+}
+
+fn read_cluster(reader: &mut Reader) -> Option<ClusterSettings> {
+    let amqp_urls = reader.read("cluster.amqp_url", |text| {
+        text.split(',')
+            .map(|url| secret_url(url.trim(), &["amqp", "amqps"]))
+            .collect::<Option<Vec<_>>>()
+    });
+    let redis_url = reader.read("cluster.redis_url", |text| {
+        secret_url(text, &["redis", "rediss"])
+    });
+    let management_url = reader.read_optional("cluster.management_url", |text| {
+        secret_url(text, &["http", "https"])
+    });
+    let publish_channels = reader.number("cluster.publish_channels", 1, 1_024);
+    let publish_timeout =
+        reader.duration("cluster.publish_timeout", TENTH, SECOND.saturating_mul(20));
+    let heartbeat = reader.read("cluster.heartbeat", |text| {
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|value| value.subsec_nanos() == 0)
+            .filter(|value| (SECOND..=MINUTE).contains(value))
+    });
+    Some(ClusterSettings {
+        amqp_urls: amqp_urls?,
+        redis_url: redis_url?,
+        management_url: management_url.ok()?,
+        publish_channels: publish_channels?,
+        publish_timeout: publish_timeout?,
+        heartbeat: heartbeat?,
+    })
+}
+
+fn read_shop_database(reader: &mut Reader, data_dir: Option<&Path>) -> Option<ShopDatabase> {
+    reader.read("shop_database", |text| {
+        if text == "sqlite" {
+            // Without a data folder that mistake is already noted; any path will do.
+            let folder = data_dir.unwrap_or(Path::new("."));
+            return Some(ShopDatabase::Sqlite(folder.join("shop.sqlite")));
+        }
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return folder(path).map(ShopDatabase::Sqlite);
+        }
+        secret_url(text, &["postgres", "postgresql"]).map(ShopDatabase::Postgres)
+    })
+}
+
+fn read_ingest(reader: &mut Reader) -> Option<IngestSettings> {
+    let listen = reader.parsed("ingest.listen");
+    let max_body = reader.number("ingest.max_body", 1_024, 1_048_576);
+    let max_in_flight = reader.number("ingest.max_in_flight", 1, 65_535);
+    let confirm_timeout =
+        reader.duration("ingest.confirm_timeout", TENTH, SECOND.saturating_mul(20));
+    Some(IngestSettings {
+        listen: listen?,
+        max_body: max_body?,
+        max_in_flight: max_in_flight?,
+        confirm_timeout: confirm_timeout?,
+    })
+}
+
+fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
+    let concurrency = reader.number("verifier.concurrency", 1, u16::MAX);
+    let connect_timeout = reader.duration("verifier.connect_timeout", SECOND, DAY);
+    let postback_timeout = reader.duration("verifier.postback_timeout", SECOND, DAY);
+    let give_up_after = reader.duration("verifier.give_up_after", SECOND, DAY.saturating_mul(28));
+    let recheck_after = reader.duration("verifier.recheck_after", Duration::ZERO, DAY);
+    let unmatched = reader.read("verifier.unmatched", |text| match text {
+        "quarantine" => Some(Unmatched::Quarantine),
+        "accept" => Some(Unmatched::Accept),
+        _ => None,
+    });
+    let claim_lease = reader.duration("verifier.claim_lease", SECOND, DAY);
+    let claim_ttl = reader.duration(
+        "verifier.claim_ttl",
+        DAY.saturating_mul(35),
+        DAY.saturating_mul(3_650),
+    );
+    let breaker_failures = reader.number("verifier.breaker_failures", 1, 1_000);
+    let breaker_cooldown = reader.duration("verifier.breaker_cooldown", TENTH, HOUR);
+    Some(VerifierSettings {
+        concurrency: concurrency?,
+        connect_timeout: connect_timeout?,
+        postback_timeout: postback_timeout?,
+        give_up_after: give_up_after?,
+        recheck_after: recheck_after?,
+        unmatched: unmatched?,
+        claim_lease: claim_lease?,
+        claim_ttl: claim_ttl?,
+        breaker_failures: breaker_failures?,
+        breaker_cooldown: breaker_cooldown?,
+    })
+}
+
+fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySettings> {
+    let from = reader.read("notify.from", |text| {
+        let plausible = text.contains('@') && !text.chars().any(char::is_control);
+        plausible.then(|| text.to_owned())
+    });
+    let shop_name = reader.read("notify.shop_name", |text| {
+        let fits = (1..=100).contains(&text.chars().count());
+        (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    });
+    let maildir = reader.read_optional("notify.maildir", folder);
+    let smtp_url = reader.read_optional("notify.smtp_url", |text| {
+        secret_url(text, &["smtp", "smtps"])
+    });
+    let is_smtp = reader.read("notify.driver", |text| match text {
+        "maildir" => Some(false),
+        "smtp" => Some(true),
+        _ => None,
+    });
+    let driver = if is_smtp? {
+        let smtp_url = smtp_url.ok()?;
+        if smtp_url.is_none() {
+            let problem =
+                "is needed with notify.driver = \"smtp\"; allowed: an smtp:// or smtps:// URL";
+            reader.mistake("notify.smtp_url", problem.to_owned());
+        }
+        NotifyDriver::Smtp(smtp_url?)
+    } else {
+        NotifyDriver::Maildir(
+            maildir
+                .ok()?
+                .unwrap_or_else(|| data_dir.unwrap_or(Path::new(".")).join("mail")),
+        )
+    };
+    Some(NotifySettings {
+        driver,
+        from: from?,
+        shop_name: shop_name?,
+    })
+}
+
+fn read_log(reader: &mut Reader) -> Option<LogSettings> {
+    let format = reader.read("log.format", |text| match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    let filter = reader.read("log.filter", |text| {
+        let known = tracing_subscriber::EnvFilter::try_new(text).is_ok();
+        known.then(|| text.to_owned())
+    });
+    Some(LogSettings {
+        format: format?,
+        filter: filter?,
+    })
+}
+
+fn read_accounts(reader: &mut Reader) -> Option<Vec<Account>> {
+    let indices = reader.account_indices();
+    if indices.is_empty() {
+        let problem = "no account is set; add one [[account]] with at least `receivers`";
+        reader.mistake("account", problem.to_owned());
+    }
+    let accounts: Vec<Option<Account>> = indices
+        .into_iter()
+        .map(|index| read_account(reader, index))
+        .collect();
+    accounts.into_iter().collect()
+}
+
+fn read_account(reader: &mut Reader, index: usize) -> Option<Account> {
+    let key = |name: &str| format!("account.{index}.{name}");
+    let id = reader.parsed(&key("id"));
+    let gateway = reader.parsed(&key("gateway"));
+    let environment = reader.parsed::<Environment>(&key("environment"));
+    let receivers = reader.read_optional(&key("receivers"), receivers);
+    if matches!(receivers, Ok(None)) {
+        let allowed = "at least one id or e-mail address under which the account is paid";
+        reader.mistake(&key("receivers"), format!("is needed; allowed: {allowed}"));
+    }
+    let pdt_token = reader.read_optional(&key("pdt_token"), |text| {
+        let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+        fits.then(|| SecretString::from(text))
+    });
+    let url = |text: &str| gateway_url(text, environment.unwrap_or(Environment::Live));
+    let postback_url = reader.read_optional(&key("postback_url"), url);
+    let pdt_url = reader.read_optional(&key("pdt_url"), url);
+    let environment = environment?;
+    Some(Account {
+        id: id?,
+        gateway: gateway?,
+        environment,
+        receivers: receivers.ok()??,
+        pdt_token: pdt_token.ok()?,
+        postback_url: postback_url
+            .ok()?
+            .or_else(|| default_postback(environment))?,
+        pdt_url: pdt_url.ok()?.or_else(|| default_pdt(environment))?,
+    })
+}
+
+/// Where `PayPal` takes postbacks.
+fn default_postback(environment: Environment) -> Option<Url> {
+    let url = match environment {
+        Environment::Live => "https://ipnpb.paypal.com/cgi-bin/webscr",
+        Environment::Sandbox => "https://ipnpb.sandbox.paypal.com/cgi-bin/webscr",
+    };
+    Url::parse(url).ok()
+}
+
+/// Where `PayPal` answers PDT look-ups.
+fn default_pdt(environment: Environment) -> Option<Url> {
+    let url = match environment {
+        Environment::Live => "https://www.paypal.com/cgi-bin/webscr",
+        Environment::Sandbox => "https://www.sandbox.paypal.com/cgi-bin/webscr",
+    };
+    Url::parse(url).ok()
+}
+
+fn folder(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn queue_prefix(text: &str) -> Option<String> {
+    let fits = (1..=32).contains(&text.len());
+    let alphabet = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    (fits && text.chars().all(alphabet)).then(|| text.to_owned())
+}
+
+fn ladder(text: &str) -> Option<Ladder> {
+    let rungs = text
+        .split(',')
+        .map(|step| {
+            let wait = humantime::parse_duration(step.trim()).ok()?;
+            let whole = wait.subsec_nanos().is_multiple_of(1_000_000);
+            let millis = u64::try_from(wait.as_millis()).ok()?;
+            (whole && millis > 0 && wait <= DAY).then(|| Rung::from_millis(millis))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    if rungs.len() > 16 {
+        return None;
+    }
+    Ladder::new(rungs)
+}
+
+/// Ids and addresses are compared in lower case.
+fn receivers(text: &str) -> Option<Vec<String>> {
+    let receivers: BTreeSet<String> = text
+        .split(',')
+        .map(|receiver| receiver.trim().to_ascii_lowercase())
+        .filter(|receiver| !receiver.is_empty())
+        .collect();
+    (!receivers.is_empty()).then(|| receivers.into_iter().collect())
+}
+
+/// A URL with one of the schemes and a host, kept secret.
+fn secret_url(text: &str, schemes: &[&str]) -> Option<SecretString> {
+    let url = Url::parse(text).ok()?;
+    let fits = schemes.contains(&url.scheme()) && url.has_host();
+    let secret = SecretString::from(text);
+    (fits && !secret.expose_secret().contains(char::is_whitespace)).then_some(secret)
+}
+
+/// Real money is asked about over TLS only, except at a stand-in on this machine.
+fn gateway_url(text: &str, environment: Environment) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let allowed = match url.scheme() {
+        "https" => true,
+        "http" => environment == Environment::Sandbox || is_loopback(&url),
+        _ => false,
+    };
+    allowed.then_some(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! What the `main` of every stage has in common: settings, log, engine, admin listener, stop.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::service::{BoxError, Service, ServiceError, stop_signal};
+use super::{EngineError, Shell, connect};
+use crate::admin::{self, Readiness};
+use crate::claims::Claims;
+use crate::metrics::Metrics;
+use crate::settings::{self, EXIT_CONFIG, Settings};
+use crate::{failpoint, http, telemetry};
+
+/// How long closing connections may take at the very end.
+const CLOSE: Duration = Duration::from_secs(2);
+/// How long the last log lines may take to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Why a process could not start, or ended otherwise than by being told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The engine cannot be used.
+    #[error("the engine cannot be started")]
+    Engine(#[from] EngineError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key}): is something else using it?")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A metric was registered twice; a bug.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// Signal handlers cannot be installed.
+    #[error("signals cannot be handled")]
+    Signals(#[source] std::io::Error),
+    /// A stage could not start.
+    #[error("a stage cannot start")]
+    Stage(#[source] BoxError),
+    /// A task ended, failed or did not end.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+/// A process that is ready for its stages.
+#[derive(Debug)]
+pub struct Process {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// What stages are handed.
+    pub shell: Shell,
+    /// The claim store.
+    pub claims: Claims,
+    /// Where stages are spawned.
+    pub service: Service,
+    admin_stop: CancellationToken,
+    admin: tokio::task::JoinHandle<Result<(), std::io::Error>>,
+}
+
+impl Process {
+    /// Connects the engine and opens the admin listener. Nothing is consumed yet.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        http::install_crypto_provider();
+        let listener = listen("admin.listen", settings.admin.listen).await?;
+        let names = settings.queue_names();
+        let metrics = Metrics::new(&names)?;
+        let (queues, claims) = connect(&settings).await?;
+        let readiness = Readiness::new();
+        let service = Service::new(settings.shutdown_grace);
+        // The admin listener outlives the service: probes are answered while it drains.
+        let admin_stop = CancellationToken::new();
+        let admin = tokio::spawn(admin::serve(
+            listener,
+            readiness.clone(),
+            metrics.clone(),
+            admin_stop.clone(),
+        ));
+        let shell = Shell {
+            queues,
+            names,
+            metrics,
+            readiness,
+            stop: service.stop_token(),
+            grace: settings.shutdown_grace,
+        };
+        Ok(Self {
+            settings: Arc::new(settings),
+            shell,
+            claims,
+            service,
+            admin_stop,
+            admin,
+        })
+    }
+
+    /// Runs what was spawned until `stop`, drains, and closes the connections.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let readiness = self.shell.readiness.clone();
+        let draining = self.shell.stop.clone();
+        let result = self
+            .service
+            .run_until(async move {
+                stop.await;
+                readiness.drain();
+                draining.cancel();
+            })
+            .await;
+        self.shell.readiness.drain();
+        self.shell.queues.close(CLOSE).await;
+        self.admin_stop.cancel();
+        tokio::time::timeout(FLUSH, self.admin).await.ok();
+        result.map_err(StartError::from)
+    }
+}
+
+/// Binds a listener; the error names the setting.
+pub async fn listen(
+    key: &'static str,
+    address: std::net::SocketAddr,
+) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            key,
+            address,
+            source,
+        })
+}
+
+/// The whole `main` of a stage's binary; `spawn` puts the stage's tasks into the service.
+///
+/// The exit code is 0 after a stop, 78 with bad settings (a restart does not help), else 1.
+pub async fn main(
+    name: &'static str,
+    spawn: impl AsyncFnOnce(&mut Process) -> Result<(), BoxError>,
+) -> ExitCode {
+    failpoint::from_environment();
+    let settings = match settings::from_process() {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            // Without settings there is no log yet; whoever started us reads standard error.
+            use std::io::Write as _;
+            writeln!(std::io::stderr(), "{mistakes}").ok();
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    telemetry::init(&settings.log);
+    telemetry::log_panics();
+    let result = run(name, settings, spawn).await;
+    if let Err(error) = &result {
+        tracing::error!(stage = name, error = %telemetry::chain(error), "ended");
+    }
+    telemetry::flush(FLUSH);
+    result.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+async fn run(
+    name: &'static str,
+    settings: Settings,
+    spawn: impl AsyncFnOnce(&mut Process) -> Result<(), BoxError>,
+) -> Result<(), StartError> {
+    let stop = stop_signal().map_err(StartError::Signals)?;
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(stage = name, version, "starting");
+    let mut process = Process::start(settings).await?;
+    spawn(&mut process).await.map_err(StartError::Stage)?;
+    process.run_until(stop).await?;
+    tracing::info!(stage = name, "stopped");
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! The effective settings as text, for `config check`: secrets are only said to be set.
+
+use std::time::Duration;
+
+use super::{Account, Engine, LogFormat, NotifyDriver, Settings, ShopDatabase, Unmatched};
+
+/// What is shown in place of a secret.
+const SET: &str = "(set)";
+
+fn wait(value: Duration) -> String {
+    humantime::format_duration(value).to_string()
+}
+
+impl Settings {
+    /// Every key with its effective value, in the order of the example file.
+    pub fn describe(&self) -> Vec<(String, String)> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        let mut put = |key: &str, value: String| all.push((key.to_owned(), value));
+        let ladder = self.ladder.rungs().iter().map(ToString::to_string);
+        self.describe_engine(&mut put);
+        put("queue_prefix", self.queue_prefix.clone());
+        put("shutdown_grace", wait(self.shutdown_grace));
+        put("ingest.listen", self.ingest.listen.to_string());
+        put("ingest.max_body", self.ingest.max_body.to_string());
+        put(
+            "ingest.max_in_flight",
+            self.ingest.max_in_flight.to_string(),
+        );
+        put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
+        put("admin.listen", self.admin.listen.to_string());
+        self.describe_verifier(&mut put);
+        put(
+            "fulfiller.concurrency",
+            self.fulfiller.concurrency.to_string(),
+        );
+        match &self.notify.driver {
+            NotifyDriver::Maildir(path) => {
+                put("notify.driver", "maildir".to_owned());
+                put("notify.maildir", path.display().to_string());
+            }
+            NotifyDriver::Smtp(_) => {
+                put("notify.driver", "smtp".to_owned());
+                put("notify.smtp_url", SET.to_owned());
+            }
+        }
+        put("notify.from", self.notify.from.clone());
+        put("notify.shop_name", self.notify.shop_name.clone());
+        put("retry.ladder", ladder.collect::<Vec<_>>().join(", "));
+        for (index, account) in self.accounts.iter().enumerate() {
+            describe_account(index, account, &mut put);
+        }
+        let format = match self.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        };
+        put("log.format", format.to_owned());
+        put("log.filter", self.log.filter.clone());
+        all
+    }
+
+    fn describe_engine(&self, put: &mut impl FnMut(&str, String)) {
+        match &self.engine {
+            Engine::Embedded { data_dir } => {
+                put("engine", "embedded".to_owned());
+                put("data_dir", data_dir.display().to_string());
+            }
+            Engine::Cluster(cluster) => {
+                put("engine", "cluster".to_owned());
+                let hosts = cluster.amqp_urls.len();
+                put("cluster.amqp_url", format!("{SET}, {hosts} host(s)"));
+                put("cluster.redis_url", SET.to_owned());
+                if cluster.management_url.is_some() {
+                    put("cluster.management_url", SET.to_owned());
+                }
+                let channels = cluster.publish_channels.to_string();
+                put("cluster.publish_channels", channels);
+                put("cluster.publish_timeout", wait(cluster.publish_timeout));
+                put("cluster.heartbeat", wait(cluster.heartbeat));
+            }
+        }
+        let shop = match &self.shop_database {
+            ShopDatabase::Sqlite(path) => format!("sqlite:{}", path.display()),
+            ShopDatabase::Postgres(_) => format!("postgres {SET}"),
+        };
+        put("shop_database", shop);
+    }
+
+    fn describe_verifier(&self, put: &mut impl FnMut(&str, String)) {
+        let verifier = &self.verifier;
+        let unmatched = match verifier.unmatched {
+            Unmatched::Quarantine => "quarantine",
+            Unmatched::Accept => "accept",
+        };
+        put("verifier.concurrency", verifier.concurrency.to_string());
+        put("verifier.connect_timeout", wait(verifier.connect_timeout));
+        put("verifier.postback_timeout", wait(verifier.postback_timeout));
+        put("verifier.give_up_after", wait(verifier.give_up_after));
+        put("verifier.recheck_after", wait(verifier.recheck_after));
+        put("verifier.unmatched", unmatched.to_owned());
+        put("verifier.claim_lease", wait(verifier.claim_lease));
+        put("verifier.claim_ttl", wait(verifier.claim_ttl));
+        let failures = verifier.breaker_failures.to_string();
+        put("verifier.breaker_failures", failures);
+        put("verifier.breaker_cooldown", wait(verifier.breaker_cooldown));
+    }
+}
+
+fn describe_account(index: usize, account: &Account, put: &mut impl FnMut(&str, String)) {
+    let mut put = |name: &str, value: String| put(&format!("account.{index}.{name}"), value);
+    put("id", account.id.to_string());
+    put("gateway", account.gateway.to_string());
+    put("environment", account.environment.to_string());
+    put("receivers", account.receivers.join(", "));
+    if account.pdt_token.is_some() {
+        put("pdt_token", SET.to_owned());
+    }
+    put("postback_url", account.postback_url.to_string());
+    put("pdt_url", account.pdt_url.to_string());
+}

@@ -1,0 +1,67 @@
+//! The rules between settings: values that are each allowed, but not together.
+
+use std::collections::BTreeSet;
+
+use super::reader::Reader;
+use super::{Engine, Settings, ShopDatabase};
+
+/// Notes what does not fit together.
+pub(super) fn check(settings: &Settings, reader: &mut Reader) {
+    let verifier = &settings.verifier;
+    if verifier.claim_lease <= verifier.postback_timeout {
+        reader.mistake(
+            "verifier.claim_lease",
+            format!(
+                "{} is not longer than verifier.postback_timeout ({}): a claim would end while \
+                 its owner still waits for the gateway",
+                humantime::format_duration(verifier.claim_lease),
+                humantime::format_duration(verifier.postback_timeout),
+            ),
+        );
+    }
+    if verifier.connect_timeout > verifier.postback_timeout {
+        reader.mistake(
+            "verifier.connect_timeout",
+            "is longer than verifier.postback_timeout, which includes it".to_owned(),
+        );
+    }
+    // Port 0 means any free port, so two of them never collide.
+    if settings.ingest.listen == settings.admin.listen && settings.ingest.listen.port() != 0 {
+        reader.mistake(
+            "admin.listen",
+            format!(
+                "{} is also ingest.listen; metrics and probes need an address of their own",
+                settings.admin.listen
+            ),
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for (index, account) in settings.accounts.iter().enumerate() {
+        if !seen.insert((account.gateway, account.id.clone())) {
+            reader.mistake(
+                &format!("account.{index}.id"),
+                format!(
+                    "`{}` is set for gateway {} before; each account needs its own id",
+                    account.id, account.gateway
+                ),
+            );
+        }
+    }
+}
+
+impl Settings {
+    /// What is allowed and probably not wanted; for the log at start and `config check`.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if matches!(self.engine, Engine::Cluster(_))
+            && matches!(self.shop_database, ShopDatabase::Sqlite(_))
+        {
+            warnings.push(
+                "engine = \"cluster\" with shop_database = \"sqlite\": all stages must run in one \
+                 process on one machine; set a postgres:// URL to scale"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+}
