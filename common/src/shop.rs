@@ -1,1 +1,201 @@
-//! Stub.
+//! The shop database: payments, events, effects, stock, and what is still to be announced.
+//!
+//! One implementation for `SQLite` and `PostgreSQL`: the same SQL text, sent through `sqlx`'s
+//! `Any` driver. Hence plain columns only: `BIGINT` and `TEXT`, times as milliseconds since 1970,
+//! truth as 0 and 1, money as minor units beside its currency, and 0 or `''` where nothing is set.
+//!
+//! This module keeps books; it decides nothing about payments (that is the fulfiller's).
+
+pub mod announcement;
+pub mod books;
+pub mod catalogue;
+pub mod error;
+pub mod listing;
+pub mod outbox;
+mod schema;
+pub mod stock;
+pub mod subject;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Executor as _};
+use tokio::sync::OnceCell;
+
+use crate::settings::ShopDatabase;
+pub use books::{Books, PaymentRecord, Recorded};
+pub use catalogue::{ProductRow, StockRow};
+pub use error::ShopError;
+pub use listing::{PaymentFilter, PaymentRow, PaymentStory};
+pub use outbox::{Outgoing, OutgoingTo};
+pub use stock::{Hold, Movement};
+pub use subject::SubjectKey;
+
+/// Connections to `PostgreSQL` that one process holds at most.
+const POSTGRES_CONNECTIONS: u32 = 10;
+
+/// How long a caller waits for a connection before the database counts as down.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What differs between the two databases: how a connection is prepared, and how the schema is
+/// guarded while it is applied. Nothing else may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `SQLite`.
+    Sqlite,
+    /// `PostgreSQL`.
+    Postgres,
+}
+
+/// Sent on every new `SQLite` connection. `FULL`: acknowledged means fsynced, in WAL mode too.
+const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+    PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+
+/// Sent on every new `PostgreSQL` connection: nothing waits for ever behind a stuck peer.
+const POSTGRES_SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+    SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = on;";
+
+/// The shop database. Cheap to clone; every clone is the same pool.
+#[derive(Clone)]
+pub struct Shop {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: AnyPool,
+    dialect: Dialect,
+    /// Set once the schema is known to be there.
+    schema: OnceCell<()>,
+}
+
+impl fmt::Debug for Shop {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shop")
+            .field("dialect", &self.inner.dialect)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shop {
+    /// Connects and applies the schema.
+    ///
+    /// # Errors
+    /// When the database cannot be reached now; see [`ShopError::is_transient`]. A process that
+    /// must start without its database uses [`Self::lazy`].
+    pub async fn open(database: &ShopDatabase) -> Result<Self, ShopError> {
+        let shop = Self::lazy(database)?;
+        shop.ready().await?;
+        Ok(shop)
+    }
+
+    /// Opens nothing yet: the first use connects and applies the schema, and so does every
+    /// further use until that has succeeded once.
+    ///
+    /// # Errors
+    /// When the settings cannot be a database at all: a URL that cannot be read, a folder that
+    /// cannot be made.
+    pub fn lazy(database: &ShopDatabase) -> Result<Self, ShopError> {
+        sqlx::any::install_default_drivers();
+        let (url, dialect) = match database {
+            ShopDatabase::Sqlite(path) => (sqlite_url(path)?, Dialect::Sqlite),
+            ShopDatabase::Postgres(url) => (url.expose_secret().to_owned(), Dialect::Postgres),
+        };
+        let (session, connections) = match dialect {
+            // One writer at a time is all that SQLite has; a queue in the pool is fairer and
+            // faster than its busy handler.
+            Dialect::Sqlite => (SQLITE_SESSION, 1),
+            Dialect::Postgres => (POSTGRES_SESSION, POSTGRES_CONNECTIONS),
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    connection.execute(sqlx::raw_sql(session)).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy(&url)
+            .map_err(ShopError::during("reading the database's URL"))?;
+        let schema = OnceCell::new();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                dialect,
+                schema,
+            }),
+        })
+    }
+
+    /// Connects and applies the schema unless that has been done; costs nothing afterwards.
+    pub async fn ready(&self) -> Result<(), ShopError> {
+        let inner = &self.inner;
+        inner
+            .schema
+            .get_or_try_init(|| schema::apply(&inner.pool, inner.dialect))
+            .await
+            .copied()
+    }
+
+    /// Whether the database answers now.
+    pub async fn ping(&self) -> Result<(), ShopError> {
+        let pool = self.pool().await?;
+        sqlx::query("SELECT 1")
+            .execute(pool)
+            .await
+            .map_err(ShopError::during("asking whether it is there"))?;
+        Ok(())
+    }
+
+    /// Closes every connection; whoever still waits for one gets an error.
+    pub async fn close(&self) {
+        self.inner.pool.close().await;
+    }
+
+    /// The pool of a database whose schema is in place.
+    pub(crate) async fn pool(&self) -> Result<&AnyPool, ShopError> {
+        self.ready().await?;
+        Ok(&self.inner.pool)
+    }
+}
+
+/// The URL of a database file, whatever characters its path has; its folder is made.
+fn sqlite_url(path: &Path) -> Result<String, ShopError> {
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|source| ShopError::Folder {
+            folder: folder.display().to_string(),
+            source,
+        })?;
+    }
+    let absolute = std::path::absolute(path).map_err(|source| ShopError::Folder {
+        folder: path.display().to_string(),
+        source,
+    })?;
+    let encoded = percent_encoding::utf8_percent_encode(
+        &absolute.to_string_lossy(),
+        percent_encoding::NON_ALPHANUMERIC,
+    )
+    .to_string()
+    .replace("%2F", "/");
+    Ok(format!("sqlite://{encoded}?mode=rwc"))
+}
+
+/// Milliseconds since 1970, the form in which every time is stored.
+pub(crate) fn millis(at: jiff::Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// A stored time in the form in which it leaves the system; empty when it was never set.
+pub(crate) fn time_text(millis: i64) -> String {
+    match jiff::Timestamp::from_millisecond(millis) {
+        Ok(at) if millis != 0 => crate::clock::rfc3339_millis(at),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! What people ask the books: which payments there are, and everything about one of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Shop, ShopError, time_text};
+use crate::money::{Currency, Money};
+
+/// Which payments to list; what is `None` does not narrow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PaymentFilter {
+    /// Only this status.
+    pub status: Option<String>,
+    /// Only this account.
+    pub account: Option<String>,
+    /// Only those with this flag.
+    pub flag: Option<String>,
+    /// At most so many, newest first; 1000 when `None`.
+    pub limit: Option<u32>,
+}
+
+/// One line of `quittance payments list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentRow {
+    /// Who told us.
+    pub gateway: String,
+    /// Live or sandbox.
+    pub environment: String,
+    /// Whose account.
+    pub account: String,
+    /// `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: String,
+    /// The transaction id (of other kinds: their id).
+    pub txn_id: String,
+    /// Lower case: `completed`, `pending`, `partially_refunded` ...
+    pub status: String,
+    /// Such as `19.95`; empty when no event told one.
+    pub amount: String,
+    /// How much of it was given back.
+    pub refunded: String,
+    /// ISO 4217; empty when no event told one.
+    pub currency: String,
+    /// How many events.
+    pub events: i64,
+    /// Names such as `stock_decremented` and `mail_received`, in the order in which they happened.
+    pub effects: Vec<String>,
+    /// What a person should see, as reason codes.
+    pub flags: Vec<String>,
+    /// When the last change was applied, RFC 3339.
+    pub updated_at: String,
+    /// The row's whole name; not shown.
+    #[serde(skip)]
+    pub subject: String,
+}
+
+/// Everything about one payment: `quittance payments show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentStory {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub payment: PaymentRow,
+    /// Each event, by the time at which it was received.
+    pub history: Vec<EventRow>,
+    /// Each change of stock.
+    pub stock_moves: Vec<MoveRow>,
+    /// Each customer notification.
+    pub notifications: Vec<NotificationRow>,
+    /// What is still to be published.
+    pub outbox_waiting: i64,
+}
+
+/// One event of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventRow {
+    /// The business key.
+    pub key: String,
+    /// `payment.completed` ...
+    pub event_type: String,
+    /// `ipn`, `pdt` or `replay`.
+    pub source: String,
+    /// The raw message that it was read from.
+    pub message_id: String,
+    /// When ingest had it.
+    pub received_at: String,
+    /// When the books had it.
+    pub applied_at: String,
+}
+
+/// One change of stock of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MoveRow {
+    /// Of which product.
+    pub sku: String,
+    /// `stock_decremented` ...
+    pub movement: String,
+    /// How many.
+    pub quantity: i64,
+    /// When.
+    pub at: String,
+}
+
+/// One customer notification of a story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotificationRow {
+    /// The first part of its Message-ID.
+    pub message_id: String,
+    /// `mail_received` ...
+    pub kind: String,
+    /// `sent` or `skipped`.
+    pub outcome: String,
+    /// Why skipped.
+    pub reason: String,
+    /// When.
+    pub at: String,
+}
+
+const DOING: &str = "listing payments";
+
+impl Shop {
+    /// The payments that `filter` leaves, newest change first.
+    pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<PaymentRow>, ShopError> {
+        let flag = filter.flag.as_ref().map(|flag| format!("\"{flag}\""));
+        let rows = sqlx::query(
+            "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
+             p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
+             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
+             FROM payment p WHERE ($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
+             AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') \
+             ORDER BY p.last_at DESC, p.subject LIMIT $4",
+        )
+        .bind(filter.status.clone().unwrap_or_default())
+        .bind(filter.account.clone().unwrap_or_default())
+        .bind(flag.unwrap_or_default())
+        .bind(i64::from(filter.limit.unwrap_or(1000)))
+        .fetch_all(self.pool().await?)
+        .await
+        .map_err(ShopError::during(DOING))?;
+        self.with_effects(&rows).await
+    }
+
+    /// Everything about each payment that `txn` names: its own id, or that of one of its refunds,
+    /// captures or disputes. Usually one; empty when nobody knows the id.
+    pub async fn payment_story(&self, txn: &str) -> Result<Vec<PaymentStory>, ShopError> {
+        let rows = sqlx::query(
+            "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
+             p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
+             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
+             FROM payment p WHERE p.txn_id = $1 \
+             OR p.subject IN (SELECT e.subject FROM event e WHERE e.txn_id = $1) \
+             ORDER BY p.subject",
+        )
+        .bind(txn)
+        .fetch_all(self.pool().await?)
+        .await
+        .map_err(ShopError::during(DOING))?;
+        let mut stories = Vec::new();
+        for payment in self.with_effects(&rows).await? {
+            stories.push(self.story(payment).await?);
+        }
+        Ok(stories)
+    }
+
+    async fn with_effects(&self, rows: &[AnyRow]) -> Result<Vec<PaymentRow>, ShopError> {
+        let pool = self.pool().await?;
+        let mut listed = Vec::new();
+        for row in rows {
+            let mut payment = read_payment(row).map_err(ShopError::during(DOING))?;
+            let effects =
+                sqlx::query("SELECT effect FROM effect WHERE subject = $1 ORDER BY at, effect")
+                    .bind(payment.subject.as_str())
+                    .fetch_all(pool)
+                    .await
+                    .map_err(ShopError::during(DOING))?;
+            for effect in &effects {
+                let full: String = effect.try_get(0).map_err(ShopError::during(DOING))?;
+                payment.effects.push(effect_name(&full).to_owned());
+            }
+            listed.push(payment);
+        }
+        Ok(listed)
+    }
+
+    async fn story(&self, payment: PaymentRow) -> Result<PaymentStory, ShopError> {
+        let subject = payment.subject.as_str();
+        let events = self
+            .rows(
+                "SELECT key, type, source, message_id, received_at, applied_at FROM event \
+                 WHERE subject = $1 ORDER BY received_at, key",
+                subject,
+            )
+            .await?;
+        let moves = self
+            .rows(
+                "SELECT sku, movement, quantity, at FROM stock_move WHERE subject = $1 \
+                 ORDER BY at, sku",
+                subject,
+            )
+            .await?;
+        let notes = self
+            .rows(
+                "SELECT message_id, kind, outcome, reason, at FROM announcement \
+                 WHERE subject = $1 ORDER BY at, message_id",
+                subject,
+            )
+            .await?;
+        let waiting = self
+            .rows(
+                "SELECT COUNT(*) FROM outbox WHERE subject = $1 AND published_at = 0",
+                subject,
+            )
+            .await?;
+        let story = || -> Result<PaymentStory, sqlx::Error> {
+            Ok(PaymentStory {
+                history: events.iter().map(read_event).collect::<Result<_, _>>()?,
+                stock_moves: moves.iter().map(read_move).collect::<Result<_, _>>()?,
+                notifications: notes
+                    .iter()
+                    .map(read_notification)
+                    .collect::<Result<_, _>>()?,
+                outbox_waiting: waiting.first().map_or(Ok(0), |row| row.try_get(0))?,
+                payment: payment.clone(),
+            })
+        };
+        story().map_err(ShopError::during(DOING))
+    }
+
+    async fn rows(&self, sql: &'static str, subject: &str) -> Result<Vec<AnyRow>, ShopError> {
+        sqlx::query(sql)
+            .bind(subject)
+            .fetch_all(self.pool().await?)
+            .await
+            .map_err(ShopError::during(DOING))
+    }
+
+    /// How often each effect has happened over all payments; for tests and the demo.
+    pub async fn effect_counts(&self) -> Result<BTreeMap<String, u64>, ShopError> {
+        let rows = sqlx::query("SELECT effect FROM effect")
+            .fetch_all(self.pool().await?)
+            .await
+            .map_err(ShopError::during(DOING))?;
+        let mut counts = BTreeMap::new();
+        for row in &rows {
+            let full: String = row.try_get(0).map_err(ShopError::during(DOING))?;
+            let count: &mut u64 = counts.entry(effect_name(&full).to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
+        Ok(counts)
+    }
+}
+
+/// `mail_refunded` of `mail_refunded:{refund's id}`.
+fn effect_name(full: &str) -> &str {
+    full.split_once(':').map_or(full, |(name, _)| name)
+}
+
+fn read_payment(row: &AnyRow) -> Result<PaymentRow, sqlx::Error> {
+    let code: String = row.try_get(9)?;
+    let value = |minor: i64| {
+        code.parse::<Currency>().map_or_else(
+            |_| String::new(),
+            |currency| Money::from_minor(minor, currency).value(),
+        )
+    };
+    let flags: String = row.try_get(10)?;
+    Ok(PaymentRow {
+        subject: row.try_get(0)?,
+        gateway: row.try_get(1)?,
+        environment: row.try_get(2)?,
+        account: row.try_get(3)?,
+        kind: row.try_get(4)?,
+        txn_id: row.try_get(5)?,
+        status: row.try_get(6)?,
+        amount: value(row.try_get(7)?),
+        refunded: value(row.try_get(8)?),
+        events: row.try_get(12)?,
+        effects: Vec::new(),
+        flags: serde_json::from_str(&flags).unwrap_or_default(),
+        updated_at: time_text(row.try_get(11)?),
+        currency: code,
+    })
+}
+
+fn read_event(row: &AnyRow) -> Result<EventRow, sqlx::Error> {
+    Ok(EventRow {
+        key: row.try_get(0)?,
+        event_type: row.try_get(1)?,
+        source: row.try_get(2)?,
+        message_id: row.try_get(3)?,
+        received_at: time_text(row.try_get(4)?),
+        applied_at: time_text(row.try_get(5)?),
+    })
+}
+
+fn read_move(row: &AnyRow) -> Result<MoveRow, sqlx::Error> {
+    Ok(MoveRow {
+        sku: row.try_get(0)?,
+        movement: row.try_get(1)?,
+        quantity: row.try_get(2)?,
+        at: time_text(row.try_get(3)?),
+    })
+}
+
+fn read_notification(row: &AnyRow) -> Result<NotificationRow, sqlx::Error> {
+    Ok(NotificationRow {
+        message_id: row.try_get(0)?,
+        kind: row.try_get(1)?,
+        outcome: row.try_get(2)?,
+        reason: row.try_get(3)?,
+        at: time_text(row.try_get(4)?),
+    })
+}

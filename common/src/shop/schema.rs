@@ -1,0 +1,67 @@
+//! The tables, and how they come to be there exactly once however many processes start together.
+
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
+
+use super::{Dialect, ShopError};
+
+/// The steps: version N is reached by running step N. Only ever appended to.
+const STEPS: [&str; 1] = [include_str!("schema/v1.sql")];
+
+/// Any number; the same in every process that guards this schema.
+const ADVISORY_LOCK: &str = "SELECT pg_advisory_xact_lock(7307199623458)";
+
+/// Brings the schema to the newest version. Idempotent; concurrent callers wait for each other.
+pub(super) async fn apply(pool: &AnyPool, dialect: Dialect) -> Result<(), ShopError> {
+    let doing = "applying the schema";
+    // The write lock comes first, so that two processes do not both see an empty database.
+    let begin = match dialect {
+        Dialect::Sqlite => "BEGIN IMMEDIATE",
+        Dialect::Postgres => "BEGIN",
+    };
+    let mut tx = pool
+        .begin_with(begin)
+        .await
+        .map_err(ShopError::during(doing))?;
+    if dialect == Dialect::Postgres {
+        sqlx::query(ADVISORY_LOCK)
+            .execute(&mut *tx)
+            .await
+            .map_err(ShopError::during(doing))?;
+    }
+    let found = version(&mut tx).await.map_err(ShopError::during(doing))?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(ShopError::NewerSchema { found, known });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for step in STEPS.iter().skip(done) {
+        run(&mut tx, step).await.map_err(ShopError::during(doing))?;
+    }
+    if found < known {
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(known)
+            .execute(&mut *tx)
+            .await
+            .map_err(ShopError::during(doing))?;
+    }
+    tx.commit().await.map_err(ShopError::during(doing))
+}
+
+async fn version(tx: &mut AnyConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)")
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("SELECT version FROM schema_version ORDER BY version DESC LIMIT 1")
+        .fetch_optional(&mut *tx)
+        .await?
+        .map_or(Ok(0), |row| row.try_get(0))
+}
+
+async fn run(tx: &mut AnyConnection, step: &'static str) -> Result<(), sqlx::Error> {
+    for statement in step.split(';').map(str::trim).filter(|s| !s.is_empty()) {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
