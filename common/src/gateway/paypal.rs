@@ -1,31 +1,49 @@
-//! `PayPal`. Stub.
-use super::{AuthPlan, ReadError, Reply, Request, Verdict};
-use crate::ids::Reason;
-use crate::notification::{Notification, Payee, RawNotification};
+//! `PayPal`: Instant Payment Notification (IPN) and Payment Data Transfer (PDT).
+//!
+//! The rules are those of `PayPal`'s public pages below developer.paypal.com/api/nvp-soap/, cited
+//! where each is applied.
+
+mod ambiguity;
+mod amount;
+mod cart;
+pub mod charset;
+mod date;
+mod dispute;
+pub mod doubt;
+pub mod fields;
+mod masspay;
+mod party;
+mod payment;
+pub mod pdt;
+mod postback;
+mod reading;
+mod subscription;
+
+use super::{AuthPlan, ReadError, Reply, Verdict};
+use crate::event::Source;
+use crate::notification::{Notification, Proof, RawNotification};
 use crate::settings::Account;
 
-/// Stub.
+/// A notification is asked about by postback; PDT evidence is `PayPal`'s own answer to us.
 pub fn authenticate(raw: &RawNotification, account: &Account) -> AuthPlan {
-    AuthPlan::Postback(Request {
-        url: account.postback_url.clone(),
-        content_type: "application/x-www-form-urlencoded",
-        body: raw.body.clone(),
-    })
-}
-
-/// Stub.
-pub fn judge(_reply: &Reply) -> Verdict {
-    Verdict::Indeterminate {
-        reason: Reason::of("stub"),
-        retry_after: None,
+    match raw.source {
+        Source::Ipn | Source::Replay => AuthPlan::Postback(postback::request(&raw.body, account)),
+        Source::Pdt => AuthPlan::Known(Proof(())),
     }
 }
 
-/// Stub.
-pub fn read(_raw: &RawNotification, _account: &Account) -> Result<Notification, ReadError> {
-    Ok(Notification {
-        claimed_environment: None,
-        payee: Payee::default(),
-        readings: Vec::new(),
-    })
+/// What `PayPal`'s answer to a postback means.
+pub fn judge(reply: &Reply) -> Verdict {
+    postback::judge(reply)
 }
+
+/// Reads what a message claims.
+///
+/// # Errors
+/// When a deciding field is ambiguous or unreadable, or nothing says what the message is about.
+pub fn read(raw: &RawNotification, account: &Account) -> Result<Notification, ReadError> {
+    reading::read(raw, account)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! The life of subscriptions, recurring profiles and billing agreements, as far as no money moves.
+//!
+//! These messages have neither `payment_status` nor `txn_id`. Standard subscriptions use
+//! `subscr_id`, and yet send some `recurring_payment_*` messages with `recurring_payment_id` (IPN
+//! and PDT variables, developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
+
+use super::super::ReadError;
+use super::date;
+use super::doubt::Doubt;
+use super::reading::Context;
+use crate::event::{EventType, Subject};
+use crate::key::Identity;
+use crate::notification::Reading;
+use crate::status::TxnType;
+
+/// What a lifecycle message agrees on, for the fingerprint.
+const TERMS: [&str; 13] = [
+    "amount",
+    "amount_per_cycle",
+    "initial_payment_amount",
+    "initial_payment_txn_id",
+    "mc_amount1",
+    "mc_amount2",
+    "mc_amount3",
+    "outstanding_balance",
+    "payment_cycle",
+    "period1",
+    "period2",
+    "period3",
+    "profile_status",
+];
+
+/// The dates that tell one message from the next of the same kind. All that are there count: a
+/// profile's `time_created` never changes, while each failure has another `next_payment_date`.
+const OCCASIONS: [&str; 5] = [
+    "subscr_date",
+    "subscr_effective",
+    "retry_at",
+    "time_created",
+    "next_payment_date",
+];
+
+/// Whether messages of this type need no `payment_status`.
+pub(super) const fn is_lifecycle(txn_type: &TxnType) -> bool {
+    matches!(
+        txn_type,
+        TxnType::SubscrSignup
+            | TxnType::SubscrCancel
+            | TxnType::SubscrModify
+            | TxnType::SubscrFailed
+            | TxnType::SubscrEot
+            | TxnType::RecurringPaymentProfileCreated
+            | TxnType::RecurringPaymentProfileCancel
+            | TxnType::RecurringPaymentExpired
+            | TxnType::RecurringPaymentFailed
+            | TxnType::RecurringPaymentSkipped
+            | TxnType::RecurringPaymentSuspended
+            | TxnType::RecurringPaymentSuspendedDueToMaxFailedPayment
+            | TxnType::RecurringPaymentOutstandingPaymentFailed
+            | TxnType::MpSignup
+            | TxnType::MpCancel
+    )
+}
+
+/// Reads a lifecycle message.
+pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
+    let fields = context.fields;
+    let mut doubts = context.doubts();
+    let id = ["subscr_id", "recurring_payment_id", "mp_id"]
+        .into_iter()
+        .find_map(|name| fields.owned(name));
+    let Some(id) = id else {
+        doubts.push(Doubt::MissingSubscription.reason());
+        let key = context.message_key("")?;
+        let data = context.data(Subject::Message(context.digest().to_owned()))?;
+        return Ok(context.reading(EventType::SubscriptionChanged, key, data, doubts));
+    };
+    let key = context.key(&Identity::Subscription {
+        id: &id,
+        txn_type: context.txn_type.as_ref().map_or("", TxnType::as_str),
+        occasion: &occasion(context),
+    })?;
+    let data = context.data(Subject::Subscription(id))?;
+    let event_type = EventType::SubscriptionChanged;
+    let meaning = TERMS
+        .into_iter()
+        .fold(context.meaning(event_type, &data), |meaning, name| {
+            meaning.with(name, fields.text(name))
+        });
+    Ok(Reading {
+        key,
+        fingerprint: meaning.fingerprint(),
+        event_type,
+        data,
+        doubts,
+    })
+}
+
+/// The dates as seconds since 1970, so that their spelling does not matter; a text that is no date
+/// as it is.
+fn occasion(context: &Context<'_>) -> String {
+    OCCASIONS
+        .into_iter()
+        .filter_map(|name| context.fields.text(name))
+        .map(|text| {
+            date::parse(text).map_or_else(|| text.to_owned(), |at| at.as_second().to_string())
+        })
+        .collect::<Vec<_>>()
+        .join(",")
+}
