@@ -1,8 +1,67 @@
 //! The one table of queues: every name, kind and argument in the system comes from here.
+//!
+//! What a client must declare (type, and for a delay queue its TTL and target) is a
+//! [`QueueSpec`]; everything that an operator may tune is a [`PolicySpec`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+use serde_json::json;
+
 use crate::retry::{Ladder, Rung};
+
+/// Deliveries of one message that `RabbitMQ` tolerates before it parks the message: above what a
+/// rolling update or a few crashes of a consumer cost, below what a poison message would burn.
+const DELIVERY_LIMIT: i64 = 20;
+
+/// No limit in practice. The word for none, -1, is refused by brokers before 4.0.
+const PARKING_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// The most messages in a work or delay queue; more are refused, and the gateway sends again.
+/// At-least-once dead-lettering keeps what it cannot hand on, so there must be some limit.
+const MAX_LENGTH: i64 = 1_000_000;
+
+/// A value of a queue argument or of a policy key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// A queue as a client declares it: durable, not exclusive, never deleted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueSpec {
+    /// The full name.
+    pub name: String,
+    /// The `x-` arguments.
+    pub arguments: BTreeMap<&'static str, Argument>,
+}
+
+/// A policy: the tunable side of one kind of queue. At most one applies to a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicySpec {
+    /// The policy's name.
+    pub name: String,
+    /// The queues that it applies to, as a regular expression on their names.
+    pub pattern: String,
+    /// Always `queues`.
+    #[serde(rename = "apply-to")]
+    pub apply_to: &'static str,
+    /// The highest priority wins.
+    pub priority: i64,
+    /// The keys that it sets.
+    pub definition: BTreeMap<&'static str, Argument>,
+}
 
 /// The three work queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +161,115 @@ impl QueueNames {
         all.push(QueueId::Quarantine);
         all
     }
+
+    /// What is declared for `queue`.
+    pub fn queue_spec(&self, queue: QueueId) -> QueueSpec {
+        let mut arguments = BTreeMap::from([("x-queue-type", Argument::from("quorum"))]);
+        if let QueueId::Retry(work, rung) = queue {
+            let millis = i64::try_from(rung.millis()).unwrap_or(i64::MAX);
+            arguments.insert("x-message-ttl", Argument::Number(millis));
+            // Back through the default exchange. Only at-least-once survives a broker's crash
+            // during the hand-over, and it needs `reject-publish`: with the default overflow the
+            // broker falls back to at-most-once without a word.
+            arguments.insert("x-dead-letter-exchange", Argument::from(""));
+            arguments.insert(
+                "x-dead-letter-routing-key",
+                Argument::Text(self.name(QueueId::Work(work))),
+            );
+            arguments.insert("x-dead-letter-strategy", Argument::from("at-least-once"));
+            arguments.insert("x-overflow", Argument::from("reject-publish"));
+        }
+        QueueSpec {
+            name: self.name(queue),
+            arguments,
+        }
+    }
+
+    /// The policies: one a work queue, one for the delay queues, one for the parking queues.
+    pub fn policy_specs(&self) -> Vec<PolicySpec> {
+        let prefix = pattern_literal(&self.prefix);
+        let mut policies: Vec<PolicySpec> = WorkQueue::ALL
+            .into_iter()
+            .map(|work| {
+                let name = self.name(QueueId::Work(work));
+                let definition = BTreeMap::from([
+                    ("dead-letter-exchange", Argument::from("")),
+                    (
+                        "dead-letter-routing-key",
+                        Argument::Text(self.name(QueueId::Dead(work))),
+                    ),
+                    ("dead-letter-strategy", Argument::from("at-least-once")),
+                    ("delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+                    ("max-length", Argument::Number(MAX_LENGTH)),
+                    ("overflow", Argument::from("reject-publish")),
+                ]);
+                policy(
+                    name.clone(),
+                    format!("^{}$", pattern_literal(&name)),
+                    definition,
+                )
+            })
+            .collect();
+        let stems = WorkQueue::ALL.map(WorkQueue::stem).join("|");
+        policies.push(policy(
+            format!("{}retry", self.prefix),
+            format!(r"^{prefix}({stems})\.retry\."),
+            BTreeMap::from([("max-length", Argument::Number(MAX_LENGTH))]),
+        ));
+        // From 4.0 on a quorum queue drops after 20 deliveries unless told otherwise, and looking
+        // into a parking queue counts as a delivery.
+        policies.push(policy(
+            format!("{}parking", self.prefix),
+            format!(r"^{prefix}(({stems})\.dead|quarantine)$"),
+            BTreeMap::from([("delivery-limit", Argument::Number(PARKING_DELIVERY_LIMIT))]),
+        ));
+        policies
+    }
+
+    /// The policies as a definitions file of the broker, for `rabbitmqctl import_definitions`.
+    pub fn definitions(&self, vhost: &str) -> serde_json::Value {
+        let policies: Vec<_> = self
+            .policy_specs()
+            .into_iter()
+            .map(|spec| {
+                json!({
+                    "vhost": vhost,
+                    "name": spec.name,
+                    "pattern": spec.pattern,
+                    "apply-to": spec.apply_to,
+                    "priority": spec.priority,
+                    "definition": spec.definition,
+                })
+            })
+            .collect();
+        json!({ "policies": policies })
+    }
+}
+
+fn policy(
+    name: String,
+    pattern: String,
+    definition: BTreeMap<&'static str, Argument>,
+) -> PolicySpec {
+    PolicySpec {
+        name,
+        pattern,
+        apply_to: "queues",
+        priority: 10,
+        definition,
+    }
+}
+
+/// `text` as a regular expression that matches it and nothing else.
+fn pattern_literal(text: &str) -> String {
+    let mut pattern = String::new();
+    for c in text.chars() {
+        if !(c.is_alphanumeric() || matches!(c, '_' | '-')) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 impl Default for QueueNames {
@@ -127,5 +295,36 @@ mod tests {
             assert_eq!(names.parse(&names.name(queue)), Some(queue));
         }
         assert_eq!(names.parse("ipn.verify.retry.7s"), None);
+    }
+
+    #[test]
+    fn a_delay_queue_hands_back_to_its_work_queue_at_least_once() {
+        let names = QueueNames::default();
+        let rung = names.ladder().rungs()[0];
+        let spec = names.queue_spec(QueueId::Retry(WorkQueue::Verify, rung));
+        assert_eq!(spec.name, "ipn.verify.retry.1s");
+        assert_eq!(
+            serde_json::to_value(&spec.arguments).unwrap(),
+            json!({
+                "x-queue-type": "quorum",
+                "x-message-ttl": 1000,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": "ipn.verify",
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            })
+        );
+    }
+
+    #[test]
+    fn a_dot_in_a_name_matches_only_a_dot() {
+        assert_eq!(pattern_literal("ipn.verify"), r"ipn\.verify");
+    }
+
+    #[test]
+    fn the_shipped_definitions_are_the_ones_that_the_table_makes() {
+        let shipped = include_str!("../../../deploy/rabbitmq/definitions.json");
+        let shipped: serde_json::Value = serde_json::from_str(shipped).unwrap();
+        assert_eq!(shipped, QueueNames::default().definitions("/"));
     }
 }

@@ -1,0 +1,125 @@
+//! How full the queues are: by the HTTP API where it is set, else by passive declarations.
+//!
+//! AMQP alone tells ready messages and consumers, not what consumers hold: `unacked` is 0 then.
+
+use std::collections::BTreeMap;
+
+use lapin::Channel;
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::AMQPSoftError;
+use lapin::types::FieldTable;
+use serde_json::Value;
+
+use super::declare::{bounded, short, soft_error};
+use super::link::Live;
+use super::management::{Management, ManagementError};
+use crate::queue::{Depth, QueueError, QueueNames};
+
+/// Asks the HTTP API; queues that do not exist are left out.
+pub(super) async fn by_management(
+    management: &Management,
+    names: &QueueNames,
+) -> Result<Vec<Depth>, ManagementError> {
+    let listed = management.get(&["queues", "{vhost}"]).await?;
+    Ok(read(&listed.unwrap_or_default(), names))
+}
+
+/// Reads `GET /api/queues/{vhost}` into the table's order.
+fn read(listed: &Value, names: &QueueNames) -> Vec<Depth> {
+    let by_name: BTreeMap<&str, &Value> = listed
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|queue| Some((queue.get("name")?.as_str()?, queue)))
+        .collect();
+    names
+        .all()
+        .into_iter()
+        .filter_map(|id| {
+            let name = names.name(id);
+            let queue = by_name.get(name.as_str())?;
+            // A queue that is just made has no figures yet.
+            let count = |key| queue.get(key).and_then(Value::as_u64).unwrap_or_default();
+            Some(Depth {
+                ready: count("messages_ready"),
+                unacked: count("messages_unacknowledged"),
+                consumers: count("consumers"),
+                queue: name,
+            })
+        })
+        .collect()
+}
+
+/// Asks by passive declarations; queues that do not exist are left out.
+pub(super) async fn by_amqp(live: &Live, names: &QueueNames) -> Result<Vec<Depth>, QueueError> {
+    let unavailable = |error: lapin::Error| QueueError::Unavailable(error.to_string());
+    let mut depths = Vec::new();
+    let mut channel = bounded(live.connection().create_channel())
+        .await
+        .map_err(unavailable)?;
+    for id in names.all() {
+        let queue = names.name(id);
+        match passive(&channel, &queue).await {
+            Ok((ready, consumers)) => depths.push(Depth {
+                queue,
+                ready,
+                unacked: 0,
+                consumers,
+            }),
+            // A refusal closes the channel.
+            Err(error) if is_missing(&error) => {
+                channel = bounded(live.connection().create_channel())
+                    .await
+                    .map_err(unavailable)?;
+            }
+            Err(error) => return Err(unavailable(error)),
+        }
+    }
+    Ok(depths)
+}
+
+async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found =
+        bounded(channel.queue_declare(short(queue)?, options, FieldTable::default())).await?;
+    Ok((
+        u64::from(found.message_count()),
+        u64::from(found.consumer_count()),
+    ))
+}
+
+fn is_missing(error: &lapin::Error) -> bool {
+    matches!(soft_error(error), Some((AMQPSoftError::NOTFOUND, _)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_listing_is_read_in_the_order_of_the_table_without_foreign_queues() {
+        let listed = json!([
+            {"name": "ipn.quarantine", "messages_ready": 3},
+            {"name": "somebody.else", "messages_ready": 9},
+            {"name": "ipn.verify", "messages_ready": 1, "messages_unacknowledged": 2, "consumers": 4},
+        ]);
+        let depths = read(&listed, &QueueNames::default());
+        let verify = Depth {
+            queue: "ipn.verify".into(),
+            ready: 1,
+            unacked: 2,
+            consumers: 4,
+        };
+        let quarantine = Depth {
+            queue: "ipn.quarantine".into(),
+            ready: 3,
+            unacked: 0,
+            consumers: 0,
+        };
+        assert_eq!(depths, [verify, quarantine]);
+    }
+}
