@@ -4,16 +4,26 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use quittance_common::clock;
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::message::Message;
-use quittance_common::queue::Depth;
-use quittance_common::settings::Settings;
+use quittance_common::queue::embedded::Embedded;
+use quittance_common::queue::rabbitmq::RabbitMq;
+use quittance_common::queue::{Depth, Queues};
+use quittance_common::settings::{Engine, Settings};
+use quittance_common::shop::Shop;
+use quittance_common::shop::catalogue::ProductRow;
+use quittance_common::shop::listing::PaymentFilter;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Product;
+
+/// How long closing connections may take.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Every mistake in the settings, one a line.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,21 +62,28 @@ impl SettingsSource {
     /// # Errors
     /// Every mistake at once.
     pub fn load(&self) -> Result<Settings, SettingsMistakes> {
-        // integrator: Settings::load(self.file.as_deref(), &self.environment)
-        Err(not_wired_settings())
+        Settings::load(self.file.as_deref(), &self.environment)
+            .map_err(|errors| SettingsMistakes(errors.0.iter().map(ToString::to_string).collect()))
     }
 }
 
 /// The settings in effect as `(key, value)`, secrets as `(set)`.
-pub fn describe(_settings: &Settings) -> Vec<(String, String)> {
-    // integrator: settings.describe()
-    Vec::new()
+pub fn describe(settings: &Settings) -> Vec<(String, String)> {
+    settings.describe()
 }
 
-/// How full the queues are; opens the embedded engine's file read-only, because a server may own it.
-pub async fn depths(_settings: &Settings) -> anyhow::Result<Vec<Depth>> {
-    // integrator: runtime::engine::connect(settings), Queues::depths()
-    not_wired().await
+/// How full the queues are.
+pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
+    // integrator: `Embedded::open` takes the folder for itself, so this fails while a server runs
+    // on it; a read-only opening is wanted here.
+    let names = settings.queue_names();
+    let queues = match &settings.engine {
+        Engine::Embedded { data_dir } => Queues::Embedded(Embedded::open(data_dir, names).await?),
+        Engine::Cluster(cluster) => Queues::RabbitMq(RabbitMq::start(cluster, names)?),
+    };
+    let depths = queues.depths().await;
+    queues.close(CLOSING).await;
+    Ok(depths?)
 }
 
 /// One payment as listings show it.
@@ -129,47 +146,59 @@ pub struct StockRow {
 /// The shop database, as far as the command needs it.
 #[derive(Debug, Clone)]
 pub struct Books {
-    // integrator: shop: Shop
+    shop: Shop,
 }
 
 impl Books {
     /// Opens the database of `settings`.
-    pub async fn open(_settings: &Settings) -> anyhow::Result<Self> {
-        // integrator: Shop::open(&settings.shop_database)
-        not_wired().await
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let shop = Shop::open(&settings.shop_database).await?;
+        Ok(Self { shop })
     }
 
     /// The payments that `query` leaves, newest first.
-    pub async fn payments(&self, _query: &PaymentQuery) -> anyhow::Result<Vec<PaymentRow>> {
-        // integrator: shop.payments(&PaymentFilter { .. }), each row by [`converted`]
-        not_wired().await
+    pub async fn payments(&self, query: &PaymentQuery) -> anyhow::Result<Vec<PaymentRow>> {
+        let filter = PaymentFilter {
+            status: query.status.clone(),
+            account: query.account.clone(),
+            flag: query.flag.clone(),
+            limit: query.limit,
+        };
+        let rows = self.shop.payments(&filter).await?;
+        rows.iter().map(converted).collect()
     }
 
     /// Everything that is recorded about each payment that `txn` names; empty when nothing is.
-    pub async fn payment_story(&self, _txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
-        // integrator: shop.payment_story(txn.as_str()), each by serde_json::to_value
-        not_wired().await
+    pub async fn payment_story(&self, txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
+        let stories = self.shop.payment_story(txn.as_str()).await?;
+        stories.iter().map(converted).collect()
     }
 
     /// Every product's stock, by sku.
     pub async fn stock(&self) -> anyhow::Result<Vec<StockRow>> {
-        // integrator: shop.stock()
-        not_wired().await
+        self.shop.stock().await?.iter().map(converted).collect()
     }
 
     /// Sets what is on hand.
     ///
     /// # Errors
     /// Also when there is no such product.
-    pub async fn set_stock(&self, _sku: &Sku, _on_hand: u32) -> anyhow::Result<()> {
-        // integrator: shop.set_stock(sku, on_hand, clock::now())
-        not_wired().await
+    pub async fn set_stock(&self, sku: &Sku, on_hand: u32) -> anyhow::Result<()> {
+        Ok(self.shop.set_stock(sku, on_hand, clock::now()).await?)
     }
 
     /// Adds products, or changes those that are there.
-    pub async fn import(&self, _products: &[Product]) -> anyhow::Result<()> {
-        // integrator: shop.import_products(&rows, clock::now())
-        not_wired().await
+    pub async fn import(&self, products: &[Product]) -> anyhow::Result<()> {
+        let rows: Vec<ProductRow> = products
+            .iter()
+            .map(|product| ProductRow {
+                sku: product.sku.clone(),
+                name: product.name.clone(),
+                price: product.price,
+                on_hand: product.on_hand,
+            })
+            .collect();
+        Ok(self.shop.import_products(&rows, clock::now()).await?)
     }
 }
 
@@ -242,10 +271,4 @@ pub async fn stop_signal() {
 async fn not_wired<T>() -> anyhow::Result<T> {
     std::future::ready(()).await;
     anyhow::bail!("this build of quittance has no stages wired in")
-}
-
-fn not_wired_settings() -> SettingsMistakes {
-    SettingsMistakes(vec![
-        "this build of quittance has no settings reader wired in".to_owned(),
-    ])
 }
