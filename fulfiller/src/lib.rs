@@ -1,1 +1,28 @@
-//! Stub.
+//! The fulfiller: applies payment events to the books, the stock and the customer, exactly once.
+//!
+//! The map, from pure to shell:
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`payment`] | what all events of one payment mean together, in any order (pure) |
+//! | [`announcement`], [`templates`] | what a customer is told, and in which words (pure) |
+//! | [`fulfil`] | one event, one transaction |
+//! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
+//! | [`relay`] | the outbox, published |
+//! | [`mail`] | Maildir and SMTP |
+//! | [`metrics`], [`run`] | the shell |
+
+pub mod announcement;
+mod availability;
+pub mod fulfil;
+pub mod mail;
+pub mod metrics;
+pub mod notify;
+pub mod payment;
+pub mod relay;
+pub mod run;
+pub mod stage;
+pub mod templates;
+
+#[cfg(test)]
+mod testing;

@@ -1,2 +1,3 @@
-//! Entry point.
+//! Entry point of the fulfiller. The shared runtime starts its parts; see [`quittance_fulfiller`].
+
 fn main() {}

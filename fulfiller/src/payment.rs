@@ -111,7 +111,12 @@ pub enum Effect {
 pub fn fold(events: &[PaymentEvent]) -> Payment {
     let mut sorted: Vec<&PaymentEvent> = events.iter().collect();
     sorted.sort_by(|a, b| (a.received_at, &a.key).cmp(&(b.received_at, &b.key)));
-    let of = |wanted: EventType| sorted.iter().copied().filter(move |e| e.event_type == wanted);
+    let of = |wanted: EventType| {
+        sorted
+            .iter()
+            .copied()
+            .filter(move |e| e.event_type == wanted)
+    };
 
     let mut flags: BTreeSet<String> = sorted
         .iter()
@@ -128,9 +133,18 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         .iter()
         .chain(&pending)
         .copied()
-        .chain(sorted.iter().copied().filter(|e| Status::of_refusal(e.event_type).is_some()))
+        .chain(
+            sorted
+                .iter()
+                .copied()
+                .filter(|e| Status::of_refusal(e.event_type).is_some()),
+        )
         .collect();
-    let gross = telling.iter().find_map(|event| event.data.gross);
+    let gross = telling
+        .iter()
+        .copied()
+        .chain(of(EventType::PayoutItem))
+        .find_map(|event| event.data.gross);
     let paid = !completed.is_empty() && refusal.is_none();
 
     let refunds = refunds(&sorted, gross, &mut flags);

@@ -1,1 +1,19 @@
-//! Stub.
+//! Accepts payment notifications over HTTP, makes them durable, and only then answers `200`.
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`accept`] | what is accepted and what is answered otherwise; pure |
+//! | [`http`] | one request: read, publish, answer |
+//! | [`server`] | connections: accept, time out, drain |
+//! | [`metrics`] | what is counted |
+//! | [`run`](mod@run) | the stage as a task of a process |
+//!
+//! How a notification is verified is none of this crate's business: nothing in a body is looked at.
+
+pub mod accept;
+pub mod http;
+pub mod metrics;
+pub mod run;
+pub mod server;
+
+pub use run::run;

@@ -3,6 +3,7 @@
 //! Everything becomes a text under its full key; what the texts mean is the reader's business.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -105,9 +106,15 @@ impl Sources {
             let Some((key, raw)) = self.resolve(name, raw) else {
                 continue;
             };
-            if let Some(first) = layer.insert(key.clone(), raw) {
-                let problem = format!("is set twice, as `{key}` and as `{key}_file`");
-                self.mistake(key, first.origin, problem);
+            match layer.entry(key) {
+                Entry::Vacant(slot) => {
+                    slot.insert(raw);
+                }
+                Entry::Occupied(slot) => {
+                    let key = slot.key().clone();
+                    let problem = format!("is set twice, as `{key}` and as `{key}_file`");
+                    self.mistake(key, raw.origin, problem);
+                }
             }
         }
         layer

@@ -1,0 +1,135 @@
+//! Customer mail: put together, and handed over by one of two drivers.
+
+pub mod maildir;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use lettre::message::{Mailbox, header::ContentType};
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use quittance_common::ids::MessageId;
+use quittance_common::settings::{NotifyDriver, NotifySettings};
+use secrecy::ExposeSecret as _;
+
+use crate::templates::{Words, one_line};
+
+/// How long one SMTP command may take.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why mail settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MailSettingsError {
+    /// `notify.from` is not an address.
+    #[error("notify.from is not a mail address: {0}")]
+    From(lettre::address::AddressError),
+    /// `notify.smtp_url` is not one. The value is secret.
+    #[error("notify.smtp_url cannot be used: expected smtp:// or smtps:// with a host")]
+    SmtpUrl,
+}
+
+/// Why a mail was not handed over. Never shows the address.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The server is not there, is slow, or says try again (4xx).
+    #[error("the mail server did not take the mail now{}", reply(.0.as_deref()))]
+    Later(Option<String>),
+    /// The server will never take it (5xx).
+    #[error("the mail server refused the mail{}", reply(.0.as_deref()))]
+    Refused(Option<String>),
+    /// The Maildir cannot be written.
+    #[error("the mail folder cannot be written: {0}")]
+    Folder(#[from] std::io::Error),
+    /// It could not be put together.
+    #[error("the mail cannot be put together: {0}")]
+    Form(#[from] lettre::error::Error),
+}
+
+fn reply(code: Option<&str>) -> String {
+    code.map_or_else(String::new, |code| format!(" (reply {code})"))
+}
+
+/// How mail leaves.
+#[derive(Debug)]
+enum Driver {
+    Maildir(PathBuf),
+    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+}
+
+/// Puts mail together and hands it over.
+#[derive(Debug)]
+pub struct Mailer {
+    driver: Driver,
+    from: Mailbox,
+}
+
+impl Mailer {
+    /// A mailer as the settings say. Connects to nothing yet.
+    pub fn new(settings: &NotifySettings) -> Result<Self, MailSettingsError> {
+        let address: Address = settings.from.parse().map_err(MailSettingsError::From)?;
+        let from = Mailbox::new(Some(one_line(&settings.shop_name)), address);
+        let driver = match &settings.driver {
+            NotifyDriver::Maildir(folder) => Driver::Maildir(folder.clone()),
+            NotifyDriver::Smtp(url) => {
+                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
+                    // The error may repeat the URL, and with it the password.
+                    .map_err(|_| MailSettingsError::SmtpUrl)?;
+                Driver::Smtp(Box::new(builder.timeout(Some(SMTP_TIMEOUT)).build()))
+            }
+        };
+        Ok(Self { driver, from })
+    }
+
+    /// Hands one mail over. Sent again under the same `id`, it has the same Message-ID and, in a
+    /// Maildir, the same file.
+    pub async fn send(
+        &self,
+        id: MessageId,
+        at: Timestamp,
+        to: Mailbox,
+        words: Words,
+    ) -> Result<(), SendError> {
+        let mail = lettre::Message::builder()
+            .message_id(Some(format!("<{id}@quittance>")))
+            .date(SystemTime::from(at))
+            .from(self.from.clone())
+            .to(to)
+            .subject(words.subject)
+            .header(ContentType::TEXT_PLAIN)
+            .body(words.text)?;
+        match &self.driver {
+            Driver::Maildir(folder) => {
+                maildir::deliver(folder.clone(), format!("{id}.quittance"), mail.formatted())
+                    .await?;
+                Ok(())
+            }
+            Driver::Smtp(transport) => transport
+                .send(mail)
+                .await
+                .map(|_| ())
+                .map_err(|error| refusal(&error)),
+        }
+    }
+}
+
+/// The buyer's mailbox; `None` when the address cannot be one.
+pub fn mailbox(email: &str, name: Option<&str>) -> Option<Mailbox> {
+    let address: Address = email.trim().parse().ok()?;
+    Some(Mailbox::new(
+        name.map(one_line).filter(|name| !name.is_empty()),
+        address,
+    ))
+}
+
+/// The code of a reply may be shown; its text may repeat the address.
+fn refusal(error: &SmtpError) -> SendError {
+    let code = error.status().map(|code| code.to_string());
+    if error.is_permanent() {
+        SendError::Refused(code)
+    } else {
+        SendError::Later(code)
+    }
+}

@@ -1,0 +1,191 @@
+//! The rules, and that none of them depends on the order of arrival.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{at, dispute, eur, event, refund};
+
+fn flags(payment: &Payment) -> Vec<&str> {
+    payment.flags.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_completed_payment_takes_its_goods_and_tells_the_customer() {
+    let events = [event(EventType::Completed, "T", "T")];
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::Completed);
+    assert_eq!(payment.lines[&"mug".parse().unwrap()], 2);
+    assert_eq!(
+        effects(&payment, &events),
+        [Effect::Stock(Hold::Taken), Effect::Tell(News::Received)]
+    );
+}
+
+#[test]
+fn a_late_pending_after_completed_changes_nothing() {
+    let completed = event(EventType::Completed, "T", "T");
+    let mut pending = event(EventType::Pending, "T", "T");
+    pending.received_at = at(60);
+    let alone = fold(std::slice::from_ref(&completed));
+    assert_eq!(fold(&[completed, pending]), alone);
+}
+
+#[test]
+fn a_refund_without_its_payment_waits_for_it() {
+    let alone = [refund("T", "R", 2000)];
+    let payment = fold(&alone);
+    assert_eq!(payment.status, Status::Noted);
+    assert_eq!(flags(&payment), ["refund_awaits_payment"]);
+    assert_eq!(effects(&payment, &alone), [Effect::Stock(Hold::Nothing)]);
+
+    let both = [
+        refund("T", "R", 2000),
+        event(EventType::Completed, "T", "T"),
+    ];
+    let payment = fold(&both);
+    assert_eq!(payment.status, Status::Refunded);
+    assert!(payment.flags.is_empty(), "{:?}", payment.flags);
+}
+
+#[test]
+fn partial_refunds_add_up_to_a_full_one_and_each_counts_once() {
+    let mut events = vec![
+        event(EventType::Completed, "T", "T"),
+        refund("T", "R1", 500),
+        refund("T", "R1", 500),
+    ];
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::PartiallyRefunded);
+    assert_eq!(payment.refunded, Some(eur(500)));
+    assert!(!effects(&payment, &events).contains(&Effect::Stock(Hold::Nothing)));
+    events.push(refund("T", "R2", 1500));
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::Refunded);
+    assert_eq!(
+        effects(&payment, &events).last(),
+        Some(&Effect::Stock(Hold::Nothing))
+    );
+}
+
+#[test]
+fn a_refund_in_another_currency_is_flagged_and_not_counted() {
+    let mut wrong = refund("T", "R", 2000);
+    wrong.data.gross = Some(Money::from_minor(-2000, "JPY".parse().unwrap()));
+    let payment = fold(&[event(EventType::Completed, "T", "T"), wrong]);
+    assert_eq!(payment.status, Status::Completed);
+    assert_eq!(flags(&payment), ["refund_currency_mismatch"]);
+}
+
+#[test]
+fn paid_after_it_was_refused_is_for_a_person_and_moves_no_stock() {
+    for refusal in [
+        EventType::Denied,
+        EventType::Failed,
+        EventType::Expired,
+        EventType::Voided,
+    ] {
+        let events = [
+            event(refusal, "T", "T"),
+            event(EventType::Completed, "T", "T"),
+        ];
+        let payment = fold(&events);
+        assert_eq!(flags(&payment), ["paid_after_denied"]);
+        assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
+    }
+}
+
+#[test]
+fn a_reversal_is_flagged_until_it_is_canceled_and_ships_nothing_twice() {
+    let completed = event(EventType::Completed, "T", "T");
+    let reversed = event(EventType::Reversed, "T", "V1");
+    let canceled = event(EventType::ReversalCanceled, "T", "C1");
+    let again = event(EventType::Reversed, "T", "V2");
+    let mut events = vec![completed];
+    let taken = effects(&fold(&events), &events);
+    for (next, status) in [
+        (reversed, Status::Reversed),
+        (canceled, Status::Completed),
+        (again, Status::Reversed),
+    ] {
+        events.push(next);
+        let payment = fold(&events);
+        assert_eq!(payment.status, status);
+        assert_eq!(effects(&payment, &events), taken);
+    }
+}
+
+#[test]
+fn a_payment_reversed_in_review_gives_its_reservation_back() {
+    let events = [
+        event(EventType::Pending, "T", "T"),
+        event(EventType::Reversed, "T", "V"),
+    ];
+    assert_eq!(
+        effects(&fold(&events), &events),
+        [Effect::Stock(Hold::Nothing)]
+    );
+}
+
+#[test]
+fn a_dispute_is_a_flag_and_not_a_status() {
+    let mut events = vec![
+        event(EventType::Completed, "T", "T"),
+        dispute(EventType::DisputeOpened, "T", "PP-1"),
+    ];
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::Completed);
+    assert_eq!(flags(&payment), ["disputed"]);
+    events.push(dispute(EventType::DisputeAdjusted, "T", "PP-1"));
+    assert_eq!(flags(&fold(&events)), ["dispute_adjusted"]);
+}
+
+#[test]
+fn created_and_processed_are_not_paid() {
+    let events = [event(EventType::Noted, "T", "T")];
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::Noted);
+    assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
+}
+
+/// Any event that a payment may have, with its own time.
+fn any_event() -> impl Strategy<Value = PaymentEvent> {
+    (0u8..12, 0i64..5).prop_map(|(kind, second)| {
+        let mut made = match kind {
+            0 => event(EventType::Completed, "T", "T"),
+            1 => event(EventType::Pending, "T", "T"),
+            2 => event(EventType::Denied, "T", "T"),
+            3 => event(EventType::Failed, "T", "T"),
+            4 => refund("T", "R1", 500),
+            5 => refund("T", "R2", 1500),
+            6 => refund("T", "R3", 2000),
+            7 => event(EventType::Reversed, "T", "V1"),
+            8 => event(EventType::ReversalCanceled, "T", "C1"),
+            9 => dispute(EventType::DisputeOpened, "T", "PP-1"),
+            10 => event(EventType::Voided, "T", "T"),
+            _ => event(EventType::Noted, "T", "T"),
+        };
+        made.received_at = at(second);
+        made
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_arrival_changes_what_a_payment_is(
+        (events, shuffled) in prop::collection::vec(any_event(), 0..8)
+            .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle())),
+    ) {
+        let (one, other) = (fold(&events), fold(&shuffled));
+        prop_assert_eq!(&one, &other);
+        prop_assert_eq!(effects(&one, &events), effects(&other, &shuffled));
+    }
+
+    #[test]
+    fn goods_are_taken_only_for_a_payment_that_was_completed(
+        events in prop::collection::vec(any_event(), 0..8),
+    ) {
+        let completed = events.iter().any(|e| e.event_type == EventType::Completed);
+        let taken = effects(&fold(&events), &events).contains(&Effect::Stock(Hold::Taken));
+        prop_assert!(completed || !taken);
+    }
+}

@@ -1,0 +1,182 @@
+//! The relay: publishes what the books have queued. A crash between publish and mark repeats a
+//! message under the same id; it never invents or loses one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use quittance_common::message::{Headers, Message, MessageKind};
+use quittance_common::queue::{Destination, QueueId, Queues, WorkQueue};
+use quittance_common::shop::{Outgoing, OutgoingTo, Shop, ShopError};
+use quittance_common::{clock, event};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// How often the outbox is looked at when nobody says that something was written: by another
+/// process, or before a crash.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a row is ours; longer than any publish takes.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// How long a row that could not be published rests.
+const REST: Duration = Duration::from_secs(1);
+
+/// Rows leased at once.
+const BATCH: u16 = 64;
+
+/// Publishes in flight.
+const CONCURRENCY: usize = 16;
+
+/// Publishes the outbox of one shop database. Any number may run; leases keep them apart.
+#[derive(Debug)]
+pub struct Relay {
+    shop: Shop,
+    queues: Queues,
+    outbox_written: Arc<Notify>,
+}
+
+/// What became of one look at the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There may be more.
+    More,
+    /// Nothing left, or nothing that can be published now.
+    Rest,
+}
+
+impl Relay {
+    /// A relay from `shop` to `queues`, woken by `outbox_written`.
+    pub const fn new(shop: Shop, queues: Queues, outbox_written: Arc<Notify>) -> Self {
+        Self {
+            shop,
+            queues,
+            outbox_written,
+        }
+    }
+
+    /// Publishes until `stop`, then returns after the batch in hand. Faults are waited out.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.look().await {
+                Ok(Look::More) => continue,
+                Ok(Look::Rest) => {}
+                Err(error) => warn!(%error, "outbox not readable"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.outbox_written.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Publishes one batch.
+    async fn look(&self) -> Result<Look, ShopError> {
+        let rows = self.shop.lease_outbox(clock::now(), LEASE, BATCH).await?;
+        if rows.is_empty() {
+            return Ok(Look::Rest);
+        }
+        let results: Vec<Result<bool, ShopError>> = stream::iter(rows)
+            .map(|row| self.publish(row))
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        let mut look = Look::More;
+        for result in results {
+            if !result? {
+                look = Look::Rest;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Publishes one row; whether that is certain.
+    async fn publish(&self, row: Outgoing) -> Result<bool, ShopError> {
+        let id = row.id;
+        let (to, message) = message_of(row, clock::now());
+        match self.queues.publish(&to, message).await {
+            Ok(()) => {
+                self.shop.published(id, clock::now()).await?;
+                debug!(message.id = %id, "outbox row published");
+                Ok(true)
+            }
+            Err(error) => {
+                warn!(%error, message.id = %id, "outbox row not published");
+                let now = clock::now();
+                let later = now.checked_add(REST).unwrap_or(now);
+                self.shop.unlease(id, later).await?;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The message of an outbox row, and where it goes.
+fn message_of(row: Outgoing, now: Timestamp) -> (Destination, Message) {
+    let (to, kind, content_type) = match row.to {
+        OutgoingTo::Notify => (
+            Destination::Queue(QueueId::Work(WorkQueue::Notify)),
+            MessageKind::AnnouncementV1,
+            "application/json",
+        ),
+        OutgoingTo::Payments { routing_key } => (
+            Destination::Payments { routing_key },
+            MessageKind::PaymentV1,
+            event::CONTENT_TYPE,
+        ),
+    };
+    let message = Message {
+        id: row.id,
+        kind,
+        content_type: content_type.to_owned(),
+        timestamp: now,
+        headers: Headers {
+            gateway: Some(row.gateway),
+            account: Some(row.account),
+            received_at: Some(row.received_at),
+            ..Headers::default()
+        },
+        body: Bytes::from(row.payload),
+    };
+    (to, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quittance_common::ids::{GatewayId, MessageId};
+
+    #[test]
+    fn a_row_keeps_its_id_and_goes_where_it_says() {
+        let row = |to| Outgoing {
+            id: MessageId::from_name("row"),
+            to,
+            gateway: GatewayId::PayPal,
+            account: "default".parse().unwrap(),
+            received_at: clock::now(),
+            payload: "{}".into(),
+        };
+        let (to, message) = message_of(row(OutgoingTo::Notify), clock::now());
+        assert_eq!(to, Destination::Queue(QueueId::Work(WorkQueue::Notify)));
+        assert_eq!(message.kind, MessageKind::AnnouncementV1);
+        assert_eq!(message.id, MessageId::from_name("row"));
+        let routing_key = "paypal.payment.completed".to_owned();
+        let (to, message) = message_of(
+            row(OutgoingTo::Payments {
+                routing_key: routing_key.clone(),
+            }),
+            clock::now(),
+        );
+        assert_eq!(to, Destination::Payments { routing_key });
+        assert_eq!(message.kind, MessageKind::PaymentV1);
+        assert!(
+            message
+                .content_type
+                .starts_with("application/cloudevents+json")
+        );
+    }
+}

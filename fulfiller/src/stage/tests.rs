@@ -1,0 +1,121 @@
+//! Dispositions of the fulfiller's stage.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quittance_common::event::EventType;
+use quittance_common::message::Headers;
+use quittance_common::settings::ShopDatabase;
+
+use super::*;
+use crate::testing::{at, event, mugs, shop};
+
+fn metrics() -> Metrics {
+    Metrics::register(
+        &prometheus::Registry::new(),
+        Metrics::duplicates_total().unwrap(),
+    )
+    .unwrap()
+}
+
+fn message(kind: MessageKind, attempt: u32, body: Vec<u8>) -> Message {
+    Message {
+        id: quittance_common::ids::MessageId::from_name("m"),
+        kind,
+        content_type: String::new(),
+        timestamp: at(0),
+        headers: Headers {
+            attempt,
+            ..Headers::default()
+        },
+        body: Bytes::from(body),
+    }
+}
+
+fn stage(shop: &Shop) -> FulfilStage {
+    FulfilStage::new(shop.clone(), Arc::new(Notify::new()), metrics())
+}
+
+#[tokio::test]
+async fn an_event_is_applied_once_and_its_repeat_is_done_without_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    let stage = stage(&shop);
+    let body = event(EventType::Completed, "T", "T").to_json().unwrap();
+    for _ in 0..3 {
+        let disposition = stage
+            .handle(&message(MessageKind::PaymentV1, 0, body.clone()))
+            .await;
+        assert!(matches!(&disposition, Disposition::Forward { publish, .. } if publish.is_empty()));
+    }
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
+    // The relay is told without having waited before.
+    stage.outbox_written.notified().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_tried_again_and_then_parked_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(&shop(&folder, 1).await);
+    let newer = event(EventType::Completed, "T", "T").to_json().unwrap();
+    let newer = String::from_utf8(newer)
+        .unwrap()
+        .replace("\"specversion\":\"1.0\"", "\"specversion\":\"2.0\"");
+    let v2 = MessageKind::Unknown("ipn.payment.v2".into());
+    for (kind, body, expected) in [
+        (v2, b"{}".to_vec(), "unsupported_version"),
+        (
+            MessageKind::PaymentV1,
+            newer.into_bytes(),
+            "unsupported_version",
+        ),
+        (
+            MessageKind::PaymentV1,
+            b"{\"secret\":1}".to_vec(),
+            "malformed_event",
+        ),
+    ] {
+        let early = stage.handle(&message(kind.clone(), 0, body.clone())).await;
+        assert!(
+            matches!(&early, Disposition::Retry { wait: Wait::Counted { .. }, reason, .. } if reason.as_str() == expected),
+            "{early:?}"
+        );
+        let late = stage.handle(&message(kind, ATTEMPTS, body)).await;
+        assert!(
+            matches!(&late, Disposition::Park { lot: Lot::Dead, reason, .. } if reason.as_str() == expected),
+            "{late:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_goes_to_the_quarantine() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(&shop(&folder, 1).await);
+    let mut paid = event(EventType::Completed, "T", "T");
+    let first = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+    stage.handle(&first).await;
+    paid.fingerprint = quittance_common::claims::Fingerprint::of(b"other");
+    let second = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+    let disposition = stage.handle(&second).await;
+    assert!(
+        matches!(&disposition, Disposition::Park { lot: Lot::Quarantine, reason, .. } if reason.as_str() == "conflict")
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_costs_no_attempt_and_stops_the_taking() {
+    let down = "postgres://nobody:secret@127.0.0.1:9/shop".to_owned();
+    let stage = stage(&Shop::lazy(&ShopDatabase::Postgres(down.into())).unwrap());
+    let body = event(EventType::Completed, "T", "T").to_json().unwrap();
+    stage.ready().await;
+    let disposition = stage
+        .handle(&message(MessageKind::PaymentV1, 99, body))
+        .await;
+    assert!(
+        matches!(&disposition, Disposition::Retry { wait: Wait::Free { .. }, reason, .. } if reason.as_str() == "shop_unavailable"),
+        "{disposition:?}"
+    );
+    let taking = tokio::time::timeout(Duration::from_millis(50), stage.ready()).await;
+    assert!(taking.is_err(), "takes deliveries with the database down");
+}

@@ -1,0 +1,81 @@
+//! What ingest counts.
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge};
+use quittance_common::metrics::{ANSWER_BUCKETS, InFlight, Metrics, PREFIX, counter_vec};
+use quittance_common::settings::Settings;
+use quittance_common::stage::StageName;
+
+use crate::accept::{Refusal, Route};
+
+/// The label of what was accepted.
+const ACCEPTED: &str = "accepted";
+/// The label of a gateway or account that is not set: what stands in the URL is no label.
+const UNKNOWN: &str = "unknown";
+
+/// The handles. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    received: IntCounterVec,
+    /// `ack_seconds`: from the request's head to the decision to answer `200`.
+    pub ack_seconds: Histogram,
+    /// The shared metrics.
+    pub shared: Metrics,
+    in_flight: IntGauge,
+}
+
+impl IngestMetrics {
+    /// Registers them, every series at zero.
+    ///
+    /// # Errors
+    /// When a name is registered already.
+    pub fn register(shared: &Metrics, settings: &Settings) -> Result<Self, prometheus::Error> {
+        let registry = shared.registry();
+        let received = counter_vec(
+            registry,
+            "notifications_received_total",
+            "Notifications received, by what became of them.",
+            &["gateway", "account", "outcome"],
+        )?;
+        let options = HistogramOpts::new(
+            "ack_seconds",
+            "Seconds from a request's head to the answer 200.",
+        )
+        .namespace(PREFIX)
+        .buckets(ANSWER_BUCKETS.to_vec());
+        let ack_seconds = Histogram::with_opts(options)?;
+        registry.register(Box::new(ack_seconds.clone()))?;
+        for account in &settings.accounts {
+            let (gateway, id) = (account.gateway.as_str(), account.id.as_str());
+            received.with_label_values(&[gateway, id, ACCEPTED]);
+            for refusal in Refusal::ALL {
+                received.with_label_values(&[gateway, id, refusal.as_label()]);
+            }
+        }
+        received.with_label_values(&[UNKNOWN, UNKNOWN, Refusal::Unknown.as_label()]);
+        let in_flight = shared
+            .in_flight
+            .with_label_values(&[StageName::Ingest.as_str()]);
+        Ok(Self {
+            received,
+            ack_seconds,
+            shared: shared.clone(),
+            in_flight,
+        })
+    }
+
+    /// Counts one notification; `None` for a URL that is not set.
+    pub fn count(&self, route: Option<&Route>, outcome: Result<(), Refusal>) {
+        let (gateway, account) = route.map_or((UNKNOWN, UNKNOWN), |route| {
+            (route.gateway.as_str(), route.account.as_str())
+        });
+        let outcome = outcome.map_or_else(Refusal::as_label, |()| ACCEPTED);
+        self.received
+            .with_label_values(&[gateway, account, outcome])
+            .inc();
+    }
+
+    /// Counts a request in hand for as long as the answer lives.
+    pub fn enter(&self) -> InFlight {
+        InFlight::enter(self.in_flight.clone())
+    }
+}

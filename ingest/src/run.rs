@@ -1,0 +1,55 @@
+//! The stage as a task of a process.
+
+use std::sync::Arc;
+
+use quittance_common::runtime::Shell;
+use quittance_common::settings::Settings;
+use tokio::net::TcpListener;
+
+use crate::http::{Ingest, publisher, router};
+use crate::metrics::IngestMetrics;
+use crate::server;
+
+/// Why ingest ended otherwise than by being told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// A metric was registered twice; a bug.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// The listener failed.
+    #[error("the listener failed")]
+    Listener(#[from] std::io::Error),
+}
+
+/// Accepts notifications on `listener` until `shell.stop`; then answers `503` to new ones until
+/// those in hand are answered, and ends within `shell.grace`.
+///
+/// Ready even while the broker is down: it then answers `503`, and the gateway sends again.
+pub async fn run(
+    settings: Arc<Settings>,
+    shell: Shell,
+    listener: TcpListener,
+) -> Result<(), IngestError> {
+    let metrics = IngestMetrics::register(&shell.metrics, &settings)?;
+    let publish = publisher(shell.queues.clone());
+    let ingest = Ingest::new(settings, publish, metrics, shell.stop.clone());
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "accepting notifications");
+    }
+    let stopped = {
+        let ingest = ingest.clone();
+        let stop = shell.stop.clone();
+        let grace = shell.grace;
+        async move {
+            stop.cancelled().await;
+            tokio::time::timeout(grace, ingest.idle()).await.ok();
+        }
+    };
+    // What is left after the first grace has had its time; the second is for closing.
+    server::serve(listener, router(ingest), stopped, CLOSING).await?;
+    Ok(())
+}
+
+/// How long connections without a request in hand may take to close.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(1);
