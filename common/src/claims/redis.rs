@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::Script;
 use secrecy::SecretString;
 
-use self::link::Link;
+use self::link::{Link, Question};
 use super::{Claim, ClaimError, ClaimOutcome, ClaimTimes, DoneOutcome, Fingerprint, Owner};
 use crate::ids::EventKey;
 
@@ -42,10 +42,8 @@ impl RedisClaims {
         let name = self.name(key);
         let mut command = redis::cmd("HMGET");
         command.arg(&name).arg("state").arg("fingerprint");
-        let (state, fingerprint): (Option<String>, Option<String>) = self
-            .link
-            .ask(async |connection| command.query_async(connection).await)
-            .await?;
+        let (state, fingerprint): (Option<String>, Option<String>) =
+            self.link.ask(Question::Command(&command)).await?;
         Ok(fingerprint
             .filter(|_| state.as_deref() == Some("done"))
             .map(Fingerprint::from_stored))
@@ -107,9 +105,7 @@ impl RedisClaims {
     /// As [`Self::finished`].
     pub async fn ping(&self) -> Result<(), ClaimError> {
         let command = redis::cmd("PING");
-        self.link
-            .ask(async |connection| command.query_async::<()>(connection).await)
-            .await
+        self.link.ask(Question::Command(&command)).await
     }
 
     async fn run(
@@ -122,9 +118,7 @@ impl RedisClaims {
         for argument in arguments {
             invocation.arg(argument);
         }
-        self.link
-            .ask(async |connection| invocation.invoke_async(connection).await)
-            .await
+        self.link.ask(Question::Script(&invocation)).await
     }
 
     fn name(&self, key: &EventKey) -> String {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, RedisError, RedisResult,
-    ServerErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _,
+    RedisError, RedisResult, ScriptInvocation, ServerErrorKind,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
@@ -45,6 +45,25 @@ impl fmt::Debug for Link {
     }
 }
 
+/// What Redis is asked; may be put again.
+#[derive(Clone, Copy)]
+pub(super) enum Question<'a> {
+    Command(&'a Cmd),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Question<'_> {
+    async fn put<T: FromRedisValue>(
+        self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Script(invocation) => invocation.invoke_async(connection).await,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
@@ -64,11 +83,11 @@ impl Link {
 
     /// Asks; once more on a new connection when the old one turns out to be useless. What is asked
     /// must be idempotent.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T: FromRedisValue>(
         &self,
-        question: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
+        question: Question<'_>,
     ) -> Result<T, ClaimError> {
-        let (error, generation) = match self.try_once(&question).await? {
+        let (error, generation) = match self.try_once(question).await? {
             Ok(answer) => return Ok(answer),
             Err(failed) => failed,
         };
@@ -77,7 +96,7 @@ impl Link {
         if verdict != Verdict::Useless {
             return Err(unavailable(&error));
         }
-        match self.try_once(&question).await? {
+        match self.try_once(question).await? {
             Ok(answer) => Ok(answer),
             Err((error, generation)) => {
                 self.failed(judge(&error), generation).await;
@@ -86,12 +105,12 @@ impl Link {
         }
     }
 
-    async fn try_once<T>(
+    async fn try_once<T: FromRedisValue>(
         &self,
-        question: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
+        question: Question<'_>,
     ) -> Result<Result<T, (RedisError, u64)>, ClaimError> {
         let (mut connection, generation) = self.connection().await?;
-        match question(&mut connection).await {
+        match question.put(&mut connection).await {
             Ok(answer) => {
                 let mut state = self.state.lock().await;
                 if state.generation == generation {
@@ -233,8 +252,7 @@ mod tests {
 
     async fn ping(link: &Link) -> Result<(), ClaimError> {
         let command = redis::cmd("PING");
-        link.ask(async |connection| command.query_async::<()>(connection).await)
-            .await
+        link.ask(Question::Command(&command)).await
     }
 
     #[tokio::test]

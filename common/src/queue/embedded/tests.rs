@@ -1,5 +1,7 @@
 //! What only this engine promises; what both promise is in the contract suite.
 
+mod crash;
+
 use std::path::Path;
 use std::time::Duration;
 

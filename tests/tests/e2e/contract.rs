@@ -1,0 +1,56 @@
+//! Both engines keep the same promises.
+
+use std::time::Duration;
+
+use quittance_common::claims::Claims;
+use quittance_common::claims::embedded::EmbeddedClaims;
+use quittance_common::claims::redis::RedisClaims;
+use quittance_common::queue::embedded::Embedded;
+use quittance_common::queue::rabbitmq::RabbitMq;
+use quittance_common::queue::{QueueId, QueueNames, Queues};
+use quittance_common::settings::ClusterSettings;
+use quittance_tests::{contract, servers};
+use tempfile::TempDir;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_queues_keep_the_contract() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    contract::queues(async |names: QueueNames| {
+        let own = dir.path().join(names.name(QueueId::Quarantine));
+        Ok(Queues::Embedded(Embedded::open(&own, names).await?))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_claims_keep_the_contract() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let engine = Embedded::open(dir.path(), QueueNames::default()).await?;
+    contract::claims(async |times| Ok(Claims::Embedded(EmbeddedClaims::open(&engine, times)))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
+    let server = servers::RabbitMq::start().await;
+    let settings = ClusterSettings {
+        amqp_urls: vec![server.amqp_url().to_string().into()],
+        redis_url: String::new().into(),
+        management_url: None,
+        publish_channels: 4,
+        publish_timeout: Duration::from_secs(10),
+        heartbeat: Duration::from_secs(10),
+    };
+    contract::queues(async |names| {
+        let broker = RabbitMq::start(&settings, names).await?;
+        Ok(Queues::RabbitMq(broker))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_claims_keep_the_contract() -> anyhow::Result<()> {
+    let server = servers::Redis::start().await;
+    let url = server.url().to_string().into();
+    contract::claims(async |times| Ok(Claims::Redis(RedisClaims::connect(&url, "ipn.", times))))
+        .await
+}
