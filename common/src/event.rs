@@ -203,8 +203,9 @@ impl Subject {
     }
 }
 
-/// How the shop may recognise its order: pass-through fields, untrusted until checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// How the shop may recognise its order: pass-through fields, untrusted until checked. Shops put
+/// addresses and names there: never in logs or metrics.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OrderRef {
     /// `invoice`, at most 127 characters at `PayPal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,8 +215,18 @@ pub struct OrderRef {
     pub custom: Option<String>,
 }
 
-/// One cart line, or the single item of a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+impl fmt::Debug for OrderRef {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OrderRef")
+            .field("invoice", &self.invoice.is_some())
+            .field("custom", &self.custom.is_some())
+            .finish()
+    }
+}
+
+/// One cart line, or the single item of a payment. Options may hold what the buyer typed: never in
+/// logs or metrics.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Line {
     /// `item_number`: the shop's sku, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,6 +242,17 @@ pub struct Line {
     /// `option_nameK` and `option_selectionK`, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Line")
+            .field("sku", &self.sku)
+            .field("quantity", &self.quantity)
+            .field("gross", &self.gross)
+            .field("options", &self.options.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who paid, as far as the shop needs it. Personal data: never in logs or metrics.
@@ -413,5 +435,105 @@ impl PaymentEvent {
             received_at: cloud.time,
             data: cloud.data,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::paypal::tests::{account, fixture, raw};
+    use crate::notification::{Proof, Verified};
+
+    fn event(body: &'static [u8]) -> PaymentEvent {
+        let raw = raw(body, Source::Ipn);
+        let read = crate::gateway::read(&raw, &account()).unwrap();
+        Verified::new(&raw, read, Proof(())).into_events().remove(0)
+    }
+
+    #[test]
+    fn an_event_written_and_read_again_is_the_same() {
+        for body in [
+            &fixture!("cart_completed")[..],
+            fixture!("refund_partial"),
+            fixture!("new_case_chargeback"),
+            fixture!("subscr_signup"),
+            fixture!("masspay_processed"),
+            fixture!("adaptive_payment"),
+            fixture!("simulator_declined"),
+        ] {
+            let event = event(body);
+            let again = PaymentEvent::from_json(&event.to_json().unwrap()).unwrap();
+            assert_eq!(again, event);
+        }
+    }
+
+    #[test]
+    fn the_wire_form_is_cloudevents_with_exact_amounts_as_text() {
+        let event = event(fixture!("refund_partial"));
+        let json: serde_json::Value = serde_json::from_slice(&event.to_json().unwrap()).unwrap();
+        assert_eq!(json["specversion"], "1.0");
+        assert_eq!(json["type"], "payment.refunded");
+        assert_eq!(json["source"], "/paypal/default");
+        assert_eq!(json["subject"], "7QT00000WA0000001");
+        assert_eq!(json["id"], "pp:live:7QT00000RF0000001:refunded:refund");
+        assert_eq!(json["data"]["gross"]["value"], "-2.50");
+        assert_eq!(json["data"]["subject"]["kind"], "payment");
+        assert_eq!(event.routing_key(), "paypal.payment.refunded");
+    }
+
+    #[test]
+    fn copies_of_one_event_have_one_message_id() {
+        let first = event(fixture!("web_accept_completed_umlaut"));
+        let resend = event(fixture!("web_accept_completed_utf8"));
+        assert_eq!(first.message_id(), resend.message_id());
+        let other = event(fixture!("web_accept_completed"));
+        assert_ne!(first.message_id(), other.message_id());
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_ignored_and_another_version_is_refused() {
+        let json = event(fixture!("cart_completed")).to_json().unwrap();
+        let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        value["data"]["later"] = true.into();
+        value["extension"] = 1.into();
+        let newer = serde_json::to_vec(&value).unwrap();
+        assert!(PaymentEvent::from_json(&newer).is_ok());
+        value["specversion"] = "2.0".into();
+        let other = serde_json::to_vec(&value).unwrap();
+        assert!(matches!(
+            PaymentEvent::from_json(&other),
+            Err(EventError::Version(_))
+        ));
+        value["specversion"] = "1.0".into();
+        value["source"] = "/paypal".into();
+        let nowhere = serde_json::to_vec(&value).unwrap();
+        assert!(matches!(
+            PaymentEvent::from_json(&nowhere),
+            Err(EventError::Source)
+        ));
+    }
+
+    #[test]
+    fn every_event_type_has_the_name_that_it_is_written_with() {
+        for event_type in [
+            EventType::Completed,
+            EventType::ReversalCanceled,
+            EventType::DisputeAdjusted,
+            EventType::SubscriptionChanged,
+            EventType::PayoutItem,
+            EventType::Unknown,
+        ] {
+            let written = serde_json::to_value(event_type).unwrap();
+            assert_eq!(written, event_type.as_str());
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_personal_data() {
+        let shown = format!("{:?}", event(fixture!("cart_completed")));
+        for secret in ["customer.example", "Muster", "order-1002", "Earl Grey"] {
+            assert!(!shown.contains(secret), "{secret}");
+        }
+        assert!(shown.contains("TEA-1"));
     }
 }

@@ -125,7 +125,8 @@ pub struct Reading {
     pub event_type: EventType,
     /// The rest.
     pub data: EventData,
-    /// Oddities that a person should see and that must not pass as paid: reason codes.
+    /// Oddities that a person should see and that must not pass as paid: reason codes, a closed set
+    /// for each gateway ([`crate::gateway::paypal::doubt::Doubt`]).
     pub doubts: Vec<crate::ids::Reason>,
 }
 
@@ -180,5 +181,55 @@ impl Verified {
                 data: reading.data,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AccountId;
+    use crate::message::Headers;
+
+    fn message(kind: MessageKind, replay_id: Option<&str>) -> Message {
+        Message {
+            id: MessageId::from_name("raw"),
+            kind,
+            timestamp: "2026-11-22T10:00:00Z".parse().unwrap(),
+            headers: Headers {
+                gateway: Some(GatewayId::PayPal),
+                account: "default".parse::<AccountId>().ok(),
+                replay_id: replay_id.map(str::to_owned),
+                ..Headers::default()
+            },
+            content_type: "application/x-www-form-urlencoded".to_owned(),
+            body: Bytes::from_static(b"txn_id=1"),
+        }
+    }
+
+    #[test]
+    fn the_kind_of_message_tells_by_which_way_it_came() {
+        let source = |kind, replay| {
+            RawNotification::from_message(&message(kind, replay)).map(|raw| raw.source)
+        };
+        assert_eq!(source(MessageKind::NotificationV1, None), Ok(Source::Ipn));
+        assert_eq!(
+            source(MessageKind::NotificationV1, Some("r1")),
+            Ok(Source::Replay)
+        );
+        assert_eq!(source(MessageKind::EvidenceV1, None), Ok(Source::Pdt));
+        assert_eq!(
+            source(MessageKind::PaymentV1, None),
+            Err(EnvelopeError::Kind("ipn.payment.v1".to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_envelope_without_account_is_refused() {
+        let mut message = message(MessageKind::NotificationV1, None);
+        message.headers.account = None;
+        assert_eq!(
+            RawNotification::from_message(&message),
+            Err(EnvelopeError::Header("account"))
+        );
     }
 }

@@ -46,4 +46,4 @@ pub fn read(raw: &RawNotification, account: &Account) -> Result<Notification, Re
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

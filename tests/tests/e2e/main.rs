@@ -1,1 +1,4 @@
-fn main() {}
+//! The end-to-end tests: one binary, one module a story.
+
+#[cfg(test)]
+mod harness;

@@ -22,9 +22,9 @@ macro_rules! fixture {
         ))
     };
 }
-pub(super) use fixture;
+pub(crate) use fixture;
 
-pub(super) fn account() -> Account {
+pub(crate) fn account() -> Account {
     Account {
         id: "default".parse().unwrap(),
         gateway: GatewayId::PayPal,
@@ -36,7 +36,7 @@ pub(super) fn account() -> Account {
     }
 }
 
-pub(super) fn raw(body: impl Into<Bytes>, source: Source) -> RawNotification {
+pub(crate) fn raw(body: impl Into<Bytes>, source: Source) -> RawNotification {
     RawNotification {
         id: MessageId::from_name("test"),
         gateway: GatewayId::PayPal,
@@ -47,7 +47,7 @@ pub(super) fn raw(body: impl Into<Bytes>, source: Source) -> RawNotification {
     }
 }
 
-pub(super) fn reply(status: u16, body: &[u8]) -> Reply {
+pub(crate) fn reply(status: u16, body: &[u8]) -> Reply {
     Reply {
         status,
         retry_after: None,

@@ -1,0 +1,39 @@
+//! Free TCP ports on the loopback interface.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::bail;
+
+/// Below the range from which the kernel takes the local ports of outgoing connections, so that
+/// a port stays free between the choice and the start of its server.
+const FIRST: u64 = 20_000;
+const COUNT: u64 = 12_000;
+const TRIES: u32 = 200;
+
+/// A port of 127.0.0.1 on which nothing listens.
+///
+/// Chosen at random, since several test processes choose at the same time.
+pub fn free() -> anyhow::Result<u16> {
+    for _ in 0..TRIES {
+        let port = u16::try_from(FIRST + RandomState::new().build_hasher().finish() % COUNT)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port found on 127.0.0.1 after {TRIES} tries");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_not_called_free() {
+        let port = free().unwrap();
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        for _ in 0..50 {
+            assert_ne!(free().unwrap(), port);
+        }
+    }
+}

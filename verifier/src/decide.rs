@@ -1,0 +1,213 @@
+//! What becomes of a message after the gateway was asked. Pure: ages, attempts and answers go in, a
+//! decision comes out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use quittance_common::disposition::{Lot, Wait};
+use quittance_common::ids::Reason;
+use quittance_common::message::Headers;
+
+/// The reason under which an `INVALID` waits for its second look.
+const INVALID: &str = "invalid";
+
+/// The longest wait of a message whose gateway is left alone. The stage takes nothing while the
+/// breaker is open, so a short wait costs nothing and the message is there when the gateway is back.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+
+/// What the verifier does with a message that it cannot forward now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Back to the ladder.
+    Retry(Wait, Reason, String),
+    /// Out of the flow, for a person.
+    Park(Lot, Reason, String),
+}
+
+/// Why there is no verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unclear {
+    /// The gateway could not be reached, or its breaker is open: not this message's fault, so no
+    /// attempt is spent.
+    Unreachable {
+        /// How long to leave it alone.
+        wait: Duration,
+    },
+    /// It was reached and said nothing that means anything.
+    Answer {
+        /// Its `Retry-After`, or zero.
+        retry_after: Duration,
+    },
+}
+
+/// No verdict: wait, or give up when it has gone on for `give_up_after`.
+pub fn unclear(
+    headers: &Headers,
+    now: Timestamp,
+    give_up_after: Duration,
+    why: &Unclear,
+    reason: Reason,
+    detail: String,
+) -> Decision {
+    if is_too_old(headers.first_failed_at, now, give_up_after) {
+        return Decision::Park(
+            Lot::Dead,
+            Reason::of("gave_up"),
+            format!(
+                "no verdict within {} days; last: {reason}: {detail}",
+                give_up_after.as_secs() / 86_400
+            ),
+        );
+    }
+    let wait = match why {
+        Unclear::Unreachable { wait } => Wait::Free {
+            at_least: (*wait).min(LEFT_ALONE),
+        },
+        Unclear::Answer { retry_after } => Wait::Counted {
+            at_least: *retry_after,
+        },
+    };
+    Decision::Retry(wait, reason, detail)
+}
+
+/// `INVALID`: asked once more after `recheck_after`, since one `INVALID` before a `VERIFIED` happens
+/// in the field; then it goes to a person. `refusal` is a better name for it, if there is one: a
+/// sandbox message at the live host is `INVALID` too, and no fraud.
+pub fn invalid(
+    headers: &Headers,
+    recheck_after: Duration,
+    refusal: Option<(Reason, String)>,
+) -> Decision {
+    let asked_before = headers
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.as_str() == INVALID);
+    if !asked_before {
+        return Decision::Retry(
+            Wait::Counted {
+                at_least: recheck_after,
+            },
+            Reason::of(INVALID),
+            "the gateway says that it did not send this; asking once more".to_owned(),
+        );
+    }
+    let (reason, detail) = refusal.unwrap_or_else(|| {
+        (
+            Reason::of(INVALID),
+            "the gateway says twice that it did not send this".to_owned(),
+        )
+    });
+    Decision::Park(Lot::Quarantine, reason, detail)
+}
+
+/// A message that this version cannot take at all: a newer version may, so it waits through
+/// `attempts` of the ladder before it is parked.
+pub fn unsupported(headers: &Headers, attempts: u32, detail: String) -> Decision {
+    let reason = Reason::of("unsupported_version");
+    if headers.attempt < attempts {
+        Decision::Retry(
+            Wait::Counted {
+                at_least: Duration::ZERO,
+            },
+            reason,
+            detail,
+        )
+    } else {
+        Decision::Park(Lot::Dead, reason, detail)
+    }
+}
+
+fn is_too_old(first_failed_at: Option<Timestamp>, now: Timestamp, limit: Duration) -> bool {
+    first_failed_at
+        .and_then(|first| Duration::try_from(now.duration_since(first)).ok())
+        .is_some_and(|age| age > limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn failed_for(days: i64) -> (Headers, Timestamp) {
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let first = now - jiff::SignedDuration::from_hours(24 * days);
+        (
+            Headers {
+                first_failed_at: Some(first),
+                ..Headers::default()
+            },
+            now,
+        )
+    }
+
+    #[test]
+    fn an_unreachable_gateway_spends_no_attempt() {
+        let (headers, now) = failed_for(1);
+        let why = Unclear::Unreachable {
+            wait: Duration::from_secs(160),
+        };
+        let decision = unclear(
+            &headers,
+            now,
+            4 * DAY,
+            &why,
+            Reason::of("breaker_open"),
+            String::new(),
+        );
+        let free = Wait::Free {
+            at_least: LEFT_ALONE,
+        };
+        assert!(matches!(decision, Decision::Retry(wait, ..) if wait == free));
+    }
+
+    #[test]
+    fn after_four_days_without_a_verdict_it_is_parked_and_not_dropped() {
+        let (headers, now) = failed_for(5);
+        let why = Unclear::Answer {
+            retry_after: Duration::ZERO,
+        };
+        let decision = unclear(
+            &headers,
+            now,
+            4 * DAY,
+            &why,
+            Reason::of("html_answer"),
+            String::new(),
+        );
+        assert!(
+            matches!(decision, Decision::Park(Lot::Dead, reason, _) if reason.as_str() == "gave_up")
+        );
+    }
+
+    #[test]
+    fn an_invalid_is_asked_once_more_and_then_quarantined() {
+        let first = invalid(&Headers::default(), Duration::from_secs(30), None);
+        let Decision::Retry(Wait::Counted { at_least }, reason, _) = first else {
+            panic!("expected a second look, got {first:?}")
+        };
+        assert_eq!(at_least, Duration::from_secs(30));
+        let headers = Headers {
+            reason: Some(reason),
+            ..Headers::default()
+        };
+        let second = invalid(&headers, Duration::from_secs(30), None);
+        assert!(
+            matches!(second, Decision::Park(Lot::Quarantine, reason, _) if reason.as_str() == "invalid")
+        );
+    }
+
+    #[test]
+    fn a_message_of_a_newer_version_is_delayed_and_then_parked() {
+        let mut headers = Headers::default();
+        assert!(matches!(
+            unsupported(&headers, 7, String::new()),
+            Decision::Retry(..)
+        ));
+        headers.attempt = 7;
+        assert!(matches!(
+            unsupported(&headers, 7, String::new()),
+            Decision::Park(Lot::Dead, ..)
+        ));
+    }
+}

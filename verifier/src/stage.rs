@@ -1,0 +1,411 @@
+//! One message through the verifier: read, known?, ask, check, claim, forward.
+//!
+//! The order is the contract's (design section 6). Nothing here acks: the loop in
+//! `quittance_common::consumer` publishes what is forwarded, waits for the confirms, then calls
+//! [`Stage::confirmed`], which marks the claims done, then acks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quittance_common::claims::{Claim, ClaimError, ClaimOutcome, Claims, Owner};
+use quittance_common::clock;
+use quittance_common::disposition::{Disposition, Lot, Wait};
+use quittance_common::event::{self, PaymentEvent};
+use quittance_common::failpoint;
+use quittance_common::gateway::{self, AuthPlan, ReadError, Request, Verdict};
+use quittance_common::ids::Reason;
+use quittance_common::message::{Headers, Message, MessageKind};
+use quittance_common::notification::{Notification, Proof, RawNotification, Verified};
+use quittance_common::queue::{Destination, QueueId, WorkQueue};
+use quittance_common::settings::{Account, Settings};
+use quittance_common::shop::Shop;
+use quittance_common::stage::{Stage, StageName};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::breaker::Report;
+use crate::checks;
+use crate::decide::{self, Decision, Unclear};
+use crate::metrics::{Metrics, Outcome};
+use crate::postback::{Postback, PostbackError};
+
+/// How soon a key that somebody else works on is looked at again.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How soon a message is looked at again when the claim store or the catalogue is away.
+const STORE_WAIT: Duration = Duration::from_secs(5);
+/// Attempts of the ladder that a message of a newer version waits through: about a quarter hour.
+const UNSUPPORTED_ATTEMPTS: u32 = 5;
+/// How often marking a claim as done is tried; the lease and the books cover the rest.
+const DONE_ATTEMPTS: u32 = 3;
+
+/// The verifier.
+#[derive(Debug)]
+pub struct Verifier {
+    settings: Arc<Settings>,
+    postback: Postback,
+    claims: Claims,
+    owner: Owner,
+    shop: Shop,
+    metrics: Metrics,
+}
+
+/// The claims that a forwarded message holds.
+#[derive(Debug, Default)]
+pub struct Held(Vec<Claim>);
+
+impl Verifier {
+    /// A verifier that asks through `postback` and claims in `claims`.
+    pub fn new(
+        settings: Arc<Settings>,
+        postback: Postback,
+        claims: Claims,
+        shop: Shop,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            settings,
+            postback,
+            claims,
+            owner: Owner::new(),
+            shop,
+            metrics,
+        }
+    }
+
+    async fn verify(&self, message: &Message) -> Result<Disposition<Held>, Decision> {
+        let raw = RawNotification::from_message(message).map_err(|error| {
+            decide::unsupported(&message.headers, UNSUPPORTED_ATTEMPTS, error.to_string())
+        })?;
+        let account = self
+            .settings
+            .account(raw.gateway, &raw.account)
+            .ok_or_else(|| {
+                let detail = format!("no account `{}` in the settings", raw.account);
+                decide::unsupported(&message.headers, UNSUPPORTED_ATTEMPTS, detail)
+            })?;
+        let read = gateway::read(&raw, account);
+        if let Ok(notification) = &read
+            && self.is_known(notification).await?
+        {
+            self.metrics.decided(Outcome::Duplicate, "known");
+            info!(message.id = %message.id, "known before; settled as a duplicate");
+            return Ok(done());
+        }
+        failpoint::hit("verifier.before_postback");
+        let proof = self.authenticate(&raw, account, message, &read).await?;
+        failpoint::hit("verifier.after_postback");
+        let notification = read.map_err(|error| {
+            self.metrics
+                .decided(Outcome::Unreadable, error.reason().as_str());
+            Decision::Park(Lot::Quarantine, error.reason(), error.to_string())
+        })?;
+        self.admit(Verified::new(&raw, notification, proof), account, message)
+            .await
+    }
+
+    /// Was everything that it tells finished before, with the same meaning?
+    async fn is_known(&self, notification: &Notification) -> Result<bool, Decision> {
+        for reading in &notification.readings {
+            let finished = self
+                .claims
+                .finished(&reading.key)
+                .await
+                .map_err(claims_away)?;
+            if finished.as_ref() != Some(&reading.fingerprint) {
+                return Ok(false);
+            }
+        }
+        Ok(!notification.readings.is_empty())
+    }
+
+    async fn authenticate(
+        &self,
+        raw: &RawNotification,
+        account: &Account,
+        message: &Message,
+        read: &Result<Notification, ReadError>,
+    ) -> Result<Proof, Decision> {
+        let request = match gateway::authenticate(raw, account) {
+            AuthPlan::Known(proof) => return Ok(proof),
+            AuthPlan::Postback(request) => request,
+        };
+        match self.ask(raw, &request).await {
+            Ok(Verdict::Verified(proof)) => Ok(proof),
+            Ok(Verdict::Invalid) => {
+                self.metrics.decided(Outcome::Invalid, "");
+                let refusal = read.as_ref().ok().and_then(|notification| {
+                    checks::environment(notification.claimed_environment, account.environment).err()
+                });
+                Err(decide::invalid(
+                    &message.headers,
+                    self.settings.verifier.recheck_after,
+                    refusal.map(|refusal| (refusal.reason, refusal.detail)),
+                ))
+            }
+            Ok(Verdict::Indeterminate {
+                reason,
+                retry_after,
+            }) => {
+                let retry_after = retry_after.unwrap_or(Duration::ZERO);
+                let wait = self.postback.wait_for(&request);
+                let why = if wait.is_zero() {
+                    Unclear::Answer { retry_after }
+                } else {
+                    Unclear::Unreachable {
+                        wait: wait.max(retry_after),
+                    }
+                };
+                Err(self.unclear(
+                    message,
+                    &why,
+                    reason,
+                    "the gateway's answer is no verdict".into(),
+                ))
+            }
+            Err(error) => {
+                let wait = match &error {
+                    PostbackError::LeftAlone(wait) => *wait,
+                    _ => self.postback.wait_for(&request),
+                };
+                let why = match &error {
+                    // A break in mid-answer may be this message's doing; with the breaker open it
+                    // is the gateway's.
+                    PostbackError::Broken(_) | PostbackError::Timeout if wait.is_zero() => {
+                        Unclear::Answer {
+                            retry_after: Duration::ZERO,
+                        }
+                    }
+                    _ => Unclear::Unreachable { wait },
+                };
+                Err(self.unclear(message, &why, error.reason(), error.to_string()))
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        raw: &RawNotification,
+        request: &Request,
+    ) -> Result<Verdict, PostbackError> {
+        let started = Instant::now();
+        let asked = self.postback.ask(request).await;
+        let verdict = asked.map(|(reply, permit)| {
+            let verdict = gateway::judge(raw.gateway, &reply);
+            permit.report(match verdict {
+                Verdict::Verified(_) | Verdict::Invalid => Report::Answered,
+                Verdict::Indeterminate { .. } => Report::Failed,
+            });
+            verdict
+        });
+        let outcome = match &verdict {
+            Ok(Verdict::Verified(_) | Verdict::Invalid) => Some("answered"),
+            Ok(Verdict::Indeterminate { .. }) => Some("unclear"),
+            Err(PostbackError::LeftAlone(_)) => None,
+            Err(_) => Some("failed"),
+        };
+        if let Some(outcome) = outcome {
+            self.metrics.asked(outcome, started.elapsed());
+        }
+        self.metrics.breaker(raw.gateway, self.postback.level());
+        verdict
+    }
+
+    fn unclear(
+        &self,
+        message: &Message,
+        why: &Unclear,
+        reason: Reason,
+        detail: String,
+    ) -> Decision {
+        self.metrics
+            .decided(Outcome::Indeterminate, reason.as_str());
+        decide::unclear(
+            &message.headers,
+            clock::now(),
+            self.settings.verifier.give_up_after,
+            why,
+            reason,
+            detail,
+        )
+    }
+
+    /// Genuine: is it ours and right, and is it new?
+    async fn admit(
+        &self,
+        verified: Verified,
+        account: &Account,
+        message: &Message,
+    ) -> Result<Disposition<Held>, Decision> {
+        let wanted = checks::skus(verified.notification());
+        let prices = self.shop.prices(&wanted).await.map_err(|error| {
+            warn!(%error, "the catalogue is away");
+            free_retry(STORE_WAIT, "catalogue_unavailable", error.to_string())
+        })?;
+        let unmatched = self.settings.verifier.unmatched;
+        let flags = checks::check(verified.notification(), account, &prices, unmatched).map_err(
+            |refusal| {
+                self.metrics
+                    .decided(Outcome::Refused, refusal.reason.as_str());
+                Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
+            },
+        )?;
+        let mut events = verified.into_events();
+        for (event, flags) in events.iter_mut().zip(flags) {
+            event.data.flags = flags.iter().map(ToString::to_string).collect();
+        }
+        self.claim_and_forward(events, message).await
+    }
+
+    async fn claim_and_forward(
+        &self,
+        events: Vec<PaymentEvent>,
+        message: &Message,
+    ) -> Result<Disposition<Held>, Decision> {
+        let mut held = Held::default();
+        let mut publish = Vec::with_capacity(events.len());
+        for event in events {
+            let claimed = self
+                .claims
+                .claim(&event.key, &self.owner, &event.fingerprint)
+                .await;
+            let refused = match claimed {
+                Ok(ClaimOutcome::Mine { claim, takeover }) => {
+                    if takeover {
+                        info!(message.id = %message.id, "took over a claim whose lease had ended");
+                    }
+                    held.0.push(claim);
+                    match envelope(&event, message) {
+                        Ok(forward) => {
+                            publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
+                            continue;
+                        }
+                        Err(decision) => decision,
+                    }
+                }
+                Ok(ClaimOutcome::Done) => continue,
+                Ok(ClaimOutcome::Busy { remaining }) => free_retry(
+                    BUSY_WAIT.min(remaining),
+                    "claim_busy",
+                    "another instance works on the same event".into(),
+                ),
+                Ok(ClaimOutcome::Conflict) => Decision::Park(
+                    Lot::Quarantine,
+                    Reason::of("conflict"),
+                    "the same transaction and status as before, with another amount, payee or order".into(),
+                ),
+                Err(error) => claims_away(error),
+            };
+            self.release(&held).await;
+            return Err(refused);
+        }
+        failpoint::hit("verifier.after_claim");
+        let (outcome, reason) = if publish.is_empty() {
+            (Outcome::Duplicate, "claimed")
+        } else {
+            (Outcome::Verified, "")
+        };
+        self.metrics.decided(outcome, reason);
+        Ok(Disposition::Forward {
+            publish,
+            receipt: held,
+        })
+    }
+
+    /// Gives claims back. What cannot be given back now ends with its lease.
+    async fn release(&self, held: &Held) {
+        for claim in &held.0 {
+            if let Err(error) = self.claims.release(claim, &self.owner).await {
+                warn!(%error, "a claim could not be given back; its lease ends it");
+            }
+        }
+    }
+}
+
+impl Stage for Verifier {
+    const NAME: StageName = StageName::Verifier;
+    type Receipt = Held;
+
+    async fn ready(&self) {
+        self.postback.ready().await;
+    }
+
+    async fn handle(&self, message: &Message) -> Disposition<Held> {
+        self.verify(message)
+            .await
+            .unwrap_or_else(|decision| match decision {
+                Decision::Retry(wait, reason, detail) => Disposition::Retry {
+                    wait,
+                    reason,
+                    detail,
+                },
+                Decision::Park(lot, reason, detail) => Disposition::Park {
+                    lot,
+                    reason,
+                    detail,
+                },
+            })
+    }
+
+    async fn confirmed(&self, held: Held) {
+        for claim in &held.0 {
+            let mut attempts = 0;
+            while let Err(error) = self.claims.done(claim, &self.owner).await {
+                attempts += 1;
+                if attempts == DONE_ATTEMPTS {
+                    // Harmless: a copy is verified again and meets the unique key in the books.
+                    warn!(%error, "a finished event could not be marked as done");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Nothing to publish: the message is settled.
+fn done() -> Disposition<Held> {
+    Disposition::Forward {
+        publish: Vec::new(),
+        receipt: Held::default(),
+    }
+}
+
+fn free_retry(at_least: Duration, reason: &'static str, detail: String) -> Decision {
+    Decision::Retry(Wait::Free { at_least }, Reason::of(reason), detail)
+}
+
+/// The claim store is away: never guess, spend no attempt.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn claims_away(error: ClaimError) -> Decision {
+    warn!(%error, "the claim store is away");
+    free_retry(STORE_WAIT, "claims_unavailable", error.to_string())
+}
+
+/// The payment event in its envelope. Its id is the same for every copy of the same event.
+fn envelope(event: &PaymentEvent, message: &Message) -> Result<Message, Decision> {
+    let body = event.to_json().map_err(|error| {
+        Decision::Park(
+            Lot::Dead,
+            Reason::of("event_not_writable"),
+            error.to_string(),
+        )
+    })?;
+    Ok(Message {
+        id: event.message_id(),
+        kind: MessageKind::PaymentV1,
+        content_type: event::CONTENT_TYPE.to_owned(),
+        timestamp: clock::now(),
+        headers: Headers {
+            gateway: Some(event.gateway),
+            account: Some(event.account.clone()),
+            received_at: Some(event.received_at),
+            replay_id: message.headers.replay_id.clone(),
+            traceparent: message.headers.traceparent.clone(),
+            ..Headers::default()
+        },
+        body: Bytes::from(body),
+    })
+}
