@@ -1,6 +1,8 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+mod stages;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,10 @@ use quittance_common::ids::{Sku, TxnId};
 use quittance_common::message::Message;
 use quittance_common::queue::embedded::Embedded;
 use quittance_common::queue::rabbitmq::RabbitMq;
-use quittance_common::queue::{Depth, Queues};
+use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
+use quittance_common::runtime::Shell;
+use quittance_common::runtime::process::Process;
+use quittance_common::settings::reader::process_environment;
 use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::Shop;
 use quittance_common::shop::catalogue::ProductRow;
@@ -21,6 +26,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Product;
+
+/// The most parked messages of one queue that are looked at.
+const PEEK: u32 = 1000;
 
 /// How long closing connections may take.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -45,15 +53,14 @@ pub struct SettingsSource {
 }
 
 impl SettingsSource {
-    /// `file` and the environment of this process.
+    /// `file`, or else the one that `QUITTANCE_CONFIG` names, and the environment of this process.
     pub fn of_process(file: Option<&Path>) -> Self {
+        let environment = process_environment();
         Self {
-            file: file.map(Path::to_owned),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            file: file
+                .map(Path::to_owned)
+                .or_else(|| environment.get("QUITTANCE_CONFIG").map(PathBuf::from)),
+            environment,
         }
     }
 
@@ -207,33 +214,49 @@ impl Books {
 pub struct Running {
     /// The shop database that the stages write.
     pub books: Books,
-    // integrator: queues: Queues, service: Service
+    process: Process,
 }
 
 impl Running {
     /// Starts every stage on the engine of `settings`, with ingest on `listener`, bound by the
     /// caller so that it knows the port. The admin listener is opened from the settings.
-    pub async fn start(_settings: Settings, _listener: TcpListener) -> anyhow::Result<Self> {
-        // integrator: Process::start(settings), then every stage's tasks into its service
-        not_wired().await
+    pub async fn start(settings: Settings, listener: TcpListener) -> anyhow::Result<Self> {
+        let books = Books {
+            shop: Shop::lazy(&settings.shop_database)?,
+        };
+        let mut process = Process::start(settings).await?;
+        stages::spawn(&mut process, listener)?;
+        Ok(Self { books, process })
     }
 
     /// How full the queues are.
     pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
-        // integrator: self.queues.depths()
-        not_wired().await
+        Ok(self.process.shell.queues.depths().await?)
     }
 
-    /// Every message on the quarantine and the dead queues, with the name of its queue.
+    /// Every message on the quarantine and the dead queues, with the name of its queue. Embedded
+    /// engine only: a broker shows a message only by handing it out.
     pub async fn parked(&self) -> anyhow::Result<Vec<(String, Message)>> {
-        // integrator: Embedded::peek on QueueId::Quarantine and QueueId::Dead(..)
-        not_wired().await
+        let Shell { queues, names, .. } = &self.process.shell;
+        let Queues::Embedded(engine) = queues else {
+            anyhow::bail!("parked messages can be looked at on the embedded engine only");
+        };
+        let mut parked = Vec::new();
+        for queue in WorkQueue::ALL
+            .map(QueueId::Dead)
+            .into_iter()
+            .chain([QueueId::Quarantine])
+        {
+            let name = names.name(queue);
+            let messages = engine.peek(queue, PEEK).await?;
+            parked.extend(messages.into_iter().map(|message| (name.clone(), message)));
+        }
+        Ok(parked)
     }
 
     /// Runs until `stop`, or until a stage ends by itself, which is an error.
-    pub async fn until(self, _stop: CancellationToken) -> anyhow::Result<()> {
-        // integrator: Service::run_until(stop)
-        not_wired().await
+    pub async fn until(self, stop: CancellationToken) -> anyhow::Result<()> {
+        Ok(self.process.run_until(stop.cancelled_owned()).await?)
     }
 
     /// Stops every stage in order.
@@ -253,22 +276,9 @@ pub fn converted<T: for<'de> Deserialize<'de>>(row: &impl Serialize) -> anyhow::
 }
 
 /// Resolves when the process is asked to stop: SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    // integrator: quittance_common::runtime::stop_signal()
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-/// What every function here answers until its other side is there.
-async fn not_wired<T>() -> anyhow::Result<T> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build of quittance has no stages wired in")
+///
+/// # Errors
+/// When signal handlers cannot be installed.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(quittance_common::runtime::stop_signal()?)
 }
