@@ -294,6 +294,15 @@ impl Queues {
         }
     }
 
+    /// Resolves when the broker has a queue with other arguments than the topology's: a person must
+    /// decide, and the process should end saying so. Pending otherwise.
+    pub async fn fatal(&self) -> QueueError {
+        match self {
+            Self::RabbitMq(broker) => broker.fatal().await,
+            Self::Embedded(_) => std::future::pending().await,
+        }
+    }
+
     /// Closes connections, waiting at most `within`.
     pub async fn close(&self, within: Duration) {
         match self {

@@ -24,5 +24,7 @@ pub mod run;
 pub mod stage;
 pub mod templates;
 
+pub use run::spawn;
+
 #[cfg(test)]
 mod testing;

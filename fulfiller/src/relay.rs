@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a row is ours; longer than any publish takes.
-const LEASE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// How long a row that could not be published rests.
 const REST: Duration = Duration::from_secs(1);

@@ -1,9 +1,10 @@
-//! Puts the fulfiller's parts together. What runs them (consumer loops, service, signals) is the
-//! shared runtime's.
+//! Puts the fulfiller's parts together and runs them as tasks of a process.
 
 use std::sync::Arc;
 
-use quittance_common::queue::Queues;
+use quittance_common::consumer;
+use quittance_common::queue::{Queues, WorkQueue};
+use quittance_common::runtime::{Service, Shell};
 use quittance_common::settings::Settings;
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Notify;
@@ -28,6 +29,9 @@ pub enum SetupError {
     /// The templates.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A metric was registered twice; a bug.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// The fulfiller's parts, to be run side by side.
@@ -55,4 +59,41 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
         relay: Relay::new(shop.clone(), queues, outbox_written),
         shop,
     })
+}
+
+/// Starts both stages and the relay in `service`.
+pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Result<(), SetupError> {
+    let duplicates = shell.metrics.duplicates_total.clone();
+    let metrics = Metrics::register(shell.metrics.registry(), duplicates)?;
+    let Parts {
+        fulfil,
+        notify,
+        relay,
+        ..
+    } = parts(settings, shell.queues.clone(), &metrics)?;
+    let concurrency = settings.fulfiller.concurrency;
+    service.spawn(
+        "fulfiller",
+        consumer::run(
+            shell.clone(),
+            Arc::new(fulfil),
+            WorkQueue::Fulfil,
+            concurrency,
+        ),
+    );
+    service.spawn(
+        "notifier",
+        consumer::run(
+            shell.clone(),
+            Arc::new(notify),
+            WorkQueue::Notify,
+            concurrency,
+        ),
+    );
+    let stop = shell.stop.clone();
+    service.spawn("relay", async move {
+        relay.run(stop).await;
+        Ok::<(), SetupError>(())
+    });
+    Ok(())
 }

@@ -16,6 +16,7 @@ use quittance_common::failpoint;
 use quittance_common::gateway::{self, AuthPlan, ReadError, Request, Verdict};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Headers, Message, MessageKind};
+use quittance_common::metrics::Metrics as Shared;
 use quittance_common::notification::{Notification, Proof, RawNotification, Verified};
 use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::settings::{Account, Settings};
@@ -48,6 +49,7 @@ pub struct Verifier {
     owner: Owner,
     shop: Shop,
     metrics: Metrics,
+    shared: Shared,
 }
 
 /// The claims that a forwarded message holds.
@@ -62,6 +64,7 @@ impl Verifier {
         claims: Claims,
         shop: Shop,
         metrics: Metrics,
+        shared: Shared,
     ) -> Self {
         Self {
             settings,
@@ -70,6 +73,7 @@ impl Verifier {
             owner: Owner::new(),
             shop,
             metrics,
+            shared,
         }
     }
 
@@ -88,7 +92,7 @@ impl Verifier {
         if let Ok(notification) = &read
             && self.is_known(notification).await?
         {
-            self.metrics.decided(Outcome::Duplicate, "known");
+            self.duplicate("known");
             info!(message.id = %message.id, "known before; settled as a duplicate");
             return Ok(done());
         }
@@ -265,11 +269,7 @@ impl Verifier {
         let mut held = Held::default();
         let mut publish = Vec::with_capacity(events.len());
         for event in events {
-            let claimed = self
-                .claims
-                .claim(&event.key, &self.owner, &event.fingerprint)
-                .await;
-            let refused = match claimed {
+            let refused = match self.claim(&event).await {
                 Ok(ClaimOutcome::Mine { claim, takeover }) => {
                     if takeover {
                         info!(message.id = %message.id, "took over a claim whose lease had ended");
@@ -300,16 +300,43 @@ impl Verifier {
             return Err(refused);
         }
         failpoint::hit("verifier.after_claim");
-        let (outcome, reason) = if publish.is_empty() {
-            (Outcome::Duplicate, "claimed")
+        if publish.is_empty() {
+            self.duplicate("claimed");
         } else {
-            (Outcome::Verified, "")
-        };
-        self.metrics.decided(outcome, reason);
+            self.metrics.decided(Outcome::Verified, "");
+        }
         Ok(Disposition::Forward {
             publish,
             receipt: held,
         })
+    }
+
+    fn duplicate(&self, reason: &'static str) {
+        self.metrics.decided(Outcome::Duplicate, reason);
+        let stage = StageName::Verifier.as_str();
+        self.shared
+            .duplicates_total
+            .with_label_values(&[stage])
+            .inc();
+    }
+
+    async fn claim(&self, event: &PaymentEvent) -> Result<ClaimOutcome, ClaimError> {
+        let claimed = self
+            .claims
+            .claim(&event.key, &self.owner, &event.fingerprint)
+            .await;
+        let outcome = match &claimed {
+            Ok(ClaimOutcome::Mine {
+                takeover: false, ..
+            }) => "mine",
+            Ok(ClaimOutcome::Mine { takeover: true, .. }) => "takeover",
+            Ok(ClaimOutcome::Busy { .. }) => "busy",
+            Ok(ClaimOutcome::Done) => "done",
+            Ok(ClaimOutcome::Conflict) => "conflict",
+            Err(_) => "error",
+        };
+        self.shared.claims_total.with_label_values(&[outcome]).inc();
+        claimed
     }
 
     /// Gives claims back. What cannot be given back now ends with its lease.

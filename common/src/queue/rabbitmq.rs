@@ -105,6 +105,17 @@ impl RabbitMq {
         })
     }
 
+    /// The virtual host that `amqp_url` names.
+    ///
+    /// # Errors
+    /// [`QueueError::Unsupported`] when an URL of the settings cannot be used.
+    pub fn vhost(settings: &ClusterSettings) -> Result<String, QueueError> {
+        let hosts = Hosts::new(&settings.amqp_urls, settings.heartbeat)?;
+        Ok(hosts
+            .first()
+            .map_or_else(|| "/".to_owned(), |uri| uri.vhost.clone()))
+    }
+
     /// Waits until messages can be published: connected, and the queues declared.
     ///
     /// # Errors

@@ -226,6 +226,18 @@ impl QueueNames {
         policies
     }
 
+    /// The policy that applies to `queue`.
+    pub fn policy_of(&self, queue: QueueId) -> Option<PolicySpec> {
+        let name = match queue {
+            QueueId::Work(_) => self.name(queue),
+            QueueId::Retry(..) => format!("{}retry", self.prefix),
+            QueueId::Dead(_) | QueueId::Quarantine => format!("{}parking", self.prefix),
+        };
+        self.policy_specs()
+            .into_iter()
+            .find(|policy| policy.name == name)
+    }
+
     /// The policies as a definitions file of the broker, for `rabbitmqctl import_definitions`.
     pub fn definitions(&self, vhost: &str) -> serde_json::Value {
         let policies: Vec<_> = self
@@ -319,6 +331,14 @@ mod tests {
     #[test]
     fn a_dot_in_a_name_matches_only_a_dot() {
         assert_eq!(pattern_literal("ipn.verify"), r"ipn\.verify");
+    }
+
+    #[test]
+    fn every_queue_has_a_policy() {
+        let names = QueueNames::default();
+        for queue in names.all() {
+            assert!(names.policy_of(queue).is_some(), "{queue:?}");
+        }
     }
 
     #[test]

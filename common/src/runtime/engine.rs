@@ -1,8 +1,12 @@
 //! From settings to the engine that they name.
 
-use crate::claims::{ClaimError, Claims};
+use crate::claims::embedded::EmbeddedClaims;
+use crate::claims::redis::RedisClaims;
+use crate::claims::{ClaimError, ClaimTimes, Claims};
+use crate::queue::embedded::Embedded;
+use crate::queue::rabbitmq::RabbitMq;
 use crate::queue::{QueueError, Queues};
-use crate::settings::Settings;
+use crate::settings::{Engine, Settings};
 
 /// Why the engine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +32,26 @@ pub enum EngineError {
 /// Opens queues and claims. With the cluster engine this succeeds while the servers are down:
 /// their supervisors connect as soon as they can.
 pub async fn connect(settings: &Settings) -> Result<(Queues, Claims), EngineError> {
-    // integrator: the constructors of both engines come from other branches.
-    let _ = settings;
-    std::future::ready(Err(EngineError::Queues(QueueError::Unsupported(
-        "this build has no engine",
-    ))))
-    .await
+    let times = ClaimTimes {
+        lease: settings.verifier.claim_lease,
+        done_ttl: settings.verifier.claim_ttl,
+    };
+    let names = settings.queue_names();
+    match &settings.engine {
+        Engine::Embedded { data_dir } => {
+            std::fs::create_dir_all(data_dir).map_err(|source| EngineError::DataDir {
+                path: data_dir.clone(),
+                source,
+            })?;
+            let queues = Embedded::open(data_dir, names).await?;
+            let claims = EmbeddedClaims::open(&queues, times);
+            Ok((Queues::Embedded(queues), Claims::Embedded(claims)))
+        }
+        Engine::Cluster(cluster) => {
+            let queues = RabbitMq::start(cluster, names)?;
+            // One Redis may serve several deployments; the queues' prefix tells them apart too.
+            let claims = RedisClaims::connect(&cluster.redis_url, &settings.queue_prefix, times);
+            Ok((Queues::RabbitMq(queues), Claims::Redis(claims)))
+        }
+    }
 }

@@ -13,6 +13,7 @@ use super::{EngineError, Shell, connect};
 use crate::admin::{self, Readiness};
 use crate::claims::Claims;
 use crate::metrics::Metrics;
+use crate::queue::{QueueError, Queues};
 use crate::settings::{self, EXIT_CONFIG, Settings};
 use crate::{failpoint, http, telemetry};
 
@@ -77,7 +78,8 @@ impl Process {
         let metrics = Metrics::new(&names)?;
         let (queues, claims) = connect(&settings).await?;
         let readiness = Readiness::new();
-        let service = Service::new(settings.shutdown_grace);
+        let mut service = Service::new(settings.shutdown_grace);
+        service.spawn("topology", mismatch(queues.clone(), service.stop_token()));
         // The admin listener outlives the service: probes are answered while it drains.
         let admin_stop = CancellationToken::new();
         let admin = tokio::spawn(admin::serve(
@@ -121,6 +123,14 @@ impl Process {
         self.admin_stop.cancel();
         tokio::time::timeout(FLUSH, self.admin).await.ok();
         result.map_err(StartError::from)
+    }
+}
+
+/// Fails when the broker's queues are not the topology's, which no waiting mends.
+async fn mismatch(queues: Queues, stop: CancellationToken) -> Result<(), QueueError> {
+    tokio::select! {
+        error = queues.fatal() => Err(error),
+        () = stop.cancelled() => Ok(()),
     }
 }
 

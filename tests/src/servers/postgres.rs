@@ -132,7 +132,16 @@ impl Postgres {
     /// `SIGKILL` to the server; its children end with it.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.daemon.kill().await?;
-        Ok(())
+        // They notice a little later, and a new server refuses to start beside them.
+        let data = self.place.data();
+        eventually("PostgreSQL's children end", BOOT, async || {
+            let mut processes = fs::read_dir("/proc").ok()?.flatten();
+            let left = processes.any(|process| {
+                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == data)
+            });
+            (!left).then_some(())
+        })
+        .await
     }
 
     /// Starts it again on the same port and data, through crash recovery if need be.
@@ -195,8 +204,8 @@ impl Place {
     }
 
     fn spawn(&self, address: SocketAddr) -> anyhow::Result<Daemon> {
-        // A server that was killed may still have children on their way out, and leaves its
-        // lock file: it is ours alone, so a new one may take its place.
+        // A server that was killed leaves its lock file, with a pid that may be somebody else's
+        // by now; the data are ours alone.
         let lock = self.data().join("postmaster.pid");
         if lock.exists() {
             fs::remove_file(&lock)?;

@@ -218,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_found_by_any_of_its_fields_and_only_by_a_plain_number() {
+        let body = "item_number1=A&mc_gross2=2.00&mc_gross_3=3.00&item_number04=D&quantityx=1";
+        let expected = [
+            row("A", 1, None),
+            row("", 1, Some(200)),
+            row("", 1, Some(300)),
+        ];
+        assert_eq!(brief(body), expected);
+    }
+
+    #[test]
     fn a_single_item_may_be_numbered_one() {
         assert_eq!(
             brief("item_number1=A&item_number=A&quantity=2&mc_gross_1=4.00"),

@@ -158,6 +158,7 @@ fn the_environment_claimed_is_the_sandbox_only_by_test_ipn_1() {
         sandbox
     );
     assert_eq!(claimed("txn_type=web_accept&test_ipn=", Source::Ipn), live);
+    assert_eq!(claimed("txn_type=web_accept&test_ipn=0", Source::Ipn), live);
     assert_eq!(claimed("txn_type=web_accept", Source::Replay), live);
     assert_eq!(claimed("txn_type=web_accept", Source::Pdt), None);
     assert_eq!(

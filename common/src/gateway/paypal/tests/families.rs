@@ -254,3 +254,18 @@ fn a_dispute_without_a_case_and_a_change_without_a_subscription_are_doubted() {
         ["missing_subscription"]
     );
 }
+
+#[test]
+fn a_dash_stands_for_no_type() {
+    let reading = reading(b"txn_type=-&case_type=chargeback&case_id=PP-1&txn_id=T1");
+    assert_eq!(reading.event_type, EventType::DisputeOpened);
+    assert_eq!(reading.key.as_str(), "pp:live:case:PP-1::chargeback::T1");
+}
+
+#[test]
+fn standard_subscriptions_are_known_by_either_id() {
+    for name in ["subscr_id", "recurring_payment_id"] {
+        let body = format!("txn_type=recurring_payment_suspended&{name}=I-1");
+        assert_eq!(reading(body.as_bytes()).data.subject.id(), "I-1");
+    }
+}

@@ -90,6 +90,34 @@ fn how_a_message_was_sent_is_no_conflict() {
 }
 
 #[test]
+fn a_pending_reason_left_over_in_a_completed_payment_is_not_in_its_key() {
+    let paid = "txn_id=T1&payment_status=Completed";
+    let left_over = reading(format!("{paid}&pending_reason=echeck").as_bytes());
+    assert_eq!(left_over.key, reading(paid.as_bytes()).key);
+}
+
+#[test]
+fn an_item_of_a_mass_payment_to_somebody_else_is_a_conflict() {
+    let item = |receiver: &str, unique: &str, gross: &str| {
+        let body = format!(
+            "txn_type=masspay&masspay_txn_id_1=M1&status_1=Completed&mc_gross_1={gross}\
+             &mc_currency_1=EUR&receiver_email_1={receiver}&unique_id_1={unique}"
+        );
+        reading(body.as_bytes())
+    };
+    let first = item("a", "u", "1.00");
+    for other in [
+        item("b", "u", "1.00"),
+        item("a", "v", "1.00"),
+        item("a", "u", "1.01"),
+    ] {
+        assert_eq!(other.key, first.key);
+        assert_ne!(other.fingerprint, first.fingerprint);
+    }
+    assert_eq!(item("A", "u", "1.0").fingerprint, first.fingerprint);
+}
+
+#[test]
 fn two_failures_of_one_profile_are_two_events() {
     let failed = |next: &str| {
         let body = format!(
