@@ -8,6 +8,7 @@
 //! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
 //! | [`sandbox`] | the `PayPal` stand-in |
 //! | [`catalogue`], [`output`] | product lists in, listings out |
+//! | [`topology`] | the broker compared with the table of queues, and brought there |
 //! | [`wiring`] | the only contact with the other packages' shells |
 
 pub mod catalogue;
@@ -15,4 +16,5 @@ pub mod commands;
 pub mod demo;
 pub mod output;
 pub mod sandbox;
+pub mod topology;
 pub mod wiring;
