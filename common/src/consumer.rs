@@ -56,9 +56,11 @@ pub async fn run<S: Stage>(
     let performer = Arc::new(Performer::new(shell.clone(), Arc::clone(&stage), work));
     let mut held = JoinSet::new();
     let result = take(&shell, &performer, &mut consumer, &mut held, concurrency).await;
-    // The consumer lives on until what it delivered is settled.
+    // One deadline for everything that follows. The consumer lives on until what it delivered is
+    // settled.
+    let deadline = tokio::time::Instant::now() + shell.grace;
     tokio::time::timeout(CANCEL, consumer.stop()).await.ok();
-    let finished = tokio::time::timeout(shell.grace, async {
+    let finished = tokio::time::timeout_at(deadline, async {
         while held.join_next().await.is_some() {}
     });
     if finished.await.is_err() {

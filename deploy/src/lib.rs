@@ -8,7 +8,7 @@
 //! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
 //! | [`sandbox`] | the `PayPal` stand-in |
 //! | [`catalogue`], [`output`] | product lists in, listings out |
-//! | [`topology`] | the broker compared with the table of queues, and brought there |
+//! | [`topology`] | the broker held against the table of queues |
 //! | [`wiring`] | the only contact with the other packages' shells |
 
 pub mod catalogue;

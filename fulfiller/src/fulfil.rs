@@ -76,6 +76,11 @@ pub async fn apply(
     let done = carry_out(&mut books, event, &payment, &events).await?;
     let mut flags = payment.flags.clone();
     flags.extend(books.stock_flags().await?);
+    if let Some(order) = &payment.settles
+        && !books.settle_order(&event.account, order).await?
+    {
+        flags.insert("order_already_paid".to_owned());
+    }
     books
         .save(&PaymentRecord {
             status: payment.status.as_str(),

@@ -11,6 +11,7 @@ use quittance_common::event::{EventType, Line, PaymentEvent};
 use quittance_common::ids::Sku;
 use quittance_common::money::Money;
 use quittance_common::shop::Hold;
+use quittance_common::status::TxnType;
 
 use crate::announcement::News;
 
@@ -90,6 +91,9 @@ pub struct Payment {
     pub lines: BTreeMap<Sku, i64>,
     /// What a person should see, as reason codes.
     pub flags: BTreeSet<String>,
+    /// The order that this payment settles: the invoice of a payment that is paid and not one of
+    /// a series (renewals repeat the invoice).
+    pub settles: Option<String>,
     /// Whether the money was there at some time and nothing speaks against it.
     paid: bool,
     /// Refunds of a payment that is known to be paid.
@@ -153,6 +157,10 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
     let reversed = is_reversed(&sorted, &mut flags);
     mark(&sorted, &completed, refusal, &mut flags);
     let lines = lines(&telling, &mut flags);
+    let settles = completed
+        .iter()
+        .filter(|event| paid && !is_of_a_series(event))
+        .find_map(|event| event.data.order.invoice.clone());
 
     let status = match (completed.is_empty(), refusal) {
         _ if reversed => Status::Reversed,
@@ -169,6 +177,7 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         refunded,
         lines,
         flags,
+        settles,
         paid,
         refunds,
         refunded_in_full,
@@ -214,6 +223,19 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
         | Status::Reversed
         | Status::Noted => vec![Effect::Stock(Hold::Nothing)],
     }
+}
+
+/// Whether a payment is one of many under the same invoice.
+const fn is_of_a_series(event: &PaymentEvent) -> bool {
+    matches!(
+        event.data.txn_type,
+        Some(
+            TxnType::SubscrPayment
+                | TxnType::RecurringPayment
+                | TxnType::RecurringPaymentOutstandingPayment
+                | TxnType::MerchPmt
+        )
+    )
 }
 
 /// The ledger of refunds, each counted once.

@@ -2,8 +2,10 @@
 //!
 //! `cargo bench -p quittance-tests --bench ingest -- [--seconds N] [--connections N] [--json]
 //! [--url http://127.0.0.1:8080/ipn/paypal/default]`. The baseline is raw pipelined publishing with
-//! confirms to a quorum queue: nothing that waits for a confirm can be faster.
+//! confirms to a quorum queue: nothing that waits for a confirm can be faster. Beside it, in the
+//! same run and on the same broker, ingest over HTTP on both engines; `--url` measures another one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,8 +15,11 @@ use futures_util::stream::FuturesUnordered;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use quittance_tests::RabbitMq;
+use quittance_common::queue::Status;
+use quittance_common::runtime::process::{self, Process};
+use quittance_common::settings::Settings;
 use quittance_tests::load::{self, Load, Outcome};
+use quittance_tests::{RabbitMq, World, eventually};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -48,19 +53,51 @@ async fn main() -> anyhow::Result<()> {
         what: "raw confirmed publish",
         outcome: baseline(&broker.amqp_url(), duration).await?,
     }];
+    let load = |address, path: &str| Load {
+        address,
+        path: path.to_owned(),
+        connections: options.connections,
+        duration,
+    };
     if let Some(url) = &options.url {
-        let load = Load {
-            address: address(url)?,
-            path: url.path().to_owned(),
-            connections: options.connections,
-            duration,
-        };
+        let outcome = load::generate(&load(address(url)?, url.path()), notification).await?;
         rows.push(Row {
-            what: "ingest",
-            outcome: load::generate(&load, notification).await?,
+            what: "ingest at --url",
+            outcome,
         });
+    } else {
+        let nowhere = "redis://127.0.0.1:1";
+        let cluster = World::cluster_on(&broker.amqp_url(), nowhere, "postgres://127.0.0.1:1/x")?;
+        for (what, world) in [
+            ("ingest, RabbitMQ", cluster),
+            ("ingest, embedded", World::embedded()?),
+        ] {
+            let load = load(world.ingest(), "/ipn/paypal/default");
+            rows.push(Row {
+                what,
+                outcome: ingest(world, &load).await?,
+            });
+        }
     }
     print(&rows, options.json)
+}
+
+/// Runs ingest on the world's engine, in this process, under the load.
+async fn ingest(world: World, load: &Load) -> anyhow::Result<Outcome> {
+    let world = world.live_account("default", &["pay@shop.example"], "http://127.0.0.1:1/");
+    let settings = Settings::load(Some(&world.write_settings()?), &BTreeMap::new())?;
+    let mut process = Process::start(settings).await?;
+    let listener = process::listen("ingest.listen", world.ingest()).await?;
+    let task = quittance_ingest::run(process.settings.clone(), process.shell.clone(), listener);
+    process.service.spawn("ingest", task);
+    let queues = process.shell.queues.clone();
+    eventually("the engine is up", Duration::from_secs(30), async || {
+        (queues.status() == Status::Up).then_some(())
+    })
+    .await?;
+    let outcome = load::generate(load, notification).await?;
+    process.run_until(std::future::ready(())).await?;
+    Ok(outcome)
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> anyhow::Result<Options> {

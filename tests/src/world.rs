@@ -75,14 +75,31 @@ impl World {
         })
     }
 
-    /// Adds a PayPal account whose gateway is the stand-in at `gateway`.
+    /// Adds a PayPal sandbox account whose gateway is the stand-in at `gateway`.
     #[must_use]
-    pub fn account(mut self, id: &str, receivers: &[&str], gateway: &str) -> Self {
+    pub fn account(self, id: &str, receivers: &[&str], gateway: &str) -> Self {
+        self.account_of("sandbox", id, receivers, gateway)
+    }
+
+    /// Adds a PayPal live account whose gateway is the stand-in at `gateway`.
+    #[must_use]
+    pub fn live_account(self, id: &str, receivers: &[&str], gateway: &str) -> Self {
+        self.account_of("live", id, receivers, gateway)
+    }
+
+    fn account_of(
+        mut self,
+        environment: &str,
+        id: &str,
+        receivers: &[&str],
+        gateway: &str,
+    ) -> Self {
         let receivers: Vec<String> = receivers.iter().map(|receiver| quoted(receiver)).collect();
         let account = format!(
-            "[[account]]\nid = {}\ngateway = \"paypal\"\nenvironment = \"sandbox\"\n\
+            "[[account]]\nid = {}\ngateway = \"paypal\"\nenvironment = {}\n\
              receivers = [{}]\npostback_url = {}\npdt_url = {}\n",
             quoted(id),
+            quoted(environment),
             receivers.join(", "),
             quoted(gateway),
             quoted(gateway),

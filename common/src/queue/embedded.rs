@@ -30,8 +30,8 @@ mod writer;
 mod tests;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::SqlitePool;
@@ -43,7 +43,9 @@ use self::file::SteadyClock;
 use self::line::Subscription;
 use self::row::Columns;
 use self::writer::{Command, Writer};
-use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status};
+use super::{
+    Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status, Subscribed,
+};
 use crate::claims::ClaimError;
 use crate::claims::embedded::{Answer, Operation};
 use crate::message::Message;
@@ -73,6 +75,7 @@ struct Inner {
     status: watch::Receiver<Status>,
     consumer_dropped: Arc<Notify>,
     last_consumer: AtomicI64,
+    subscriptions: Mutex<Vec<(QueueId, Subscribed)>>,
 }
 
 impl Embedded {
@@ -112,6 +115,7 @@ impl Embedded {
                 status,
                 consumer_dropped,
                 last_consumer: AtomicI64::new(0),
+                subscriptions: Mutex::default(),
             }),
         })
     }
@@ -160,8 +164,8 @@ impl Embedded {
         published.await.map_err(|_| closed())?
     }
 
-    /// Subscribes with at most `prefetch` messages in hand (0 counts as 1). A queue that the
-    /// topology does not have never delivers.
+    /// Subscribes with at most `prefetch` messages in hand (0 counts as 1). For a queue that the
+    /// topology does not have, `next` ends at once.
     pub async fn consume(&self, queue: QueueId, prefetch: u16) -> Consumer {
         let inner = &self.inner;
         let number = inner
@@ -170,6 +174,8 @@ impl Embedded {
             .saturating_add(1);
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed_sender, subscribed) = watch::channel(false);
+        self.subscriptions()
+            .push((queue, Subscribed(subscribed.clone())));
         if let Some(place) = self.place(queue) {
             let subscription = Subscription {
                 consumer: number,
@@ -203,7 +209,14 @@ impl Embedded {
     pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
         let inner = &self.inner;
         let counts = look::counts(&inner.readers, inner.clock.now()).await?;
+        let subscribed: Vec<QueueId> = self
+            .subscriptions()
+            .iter()
+            .filter(|(_, subscribed)| subscribed.is_subscribed())
+            .map(|(queue, _)| *queue)
+            .collect();
         let depth = |queue| {
+            let consumers = subscribed.iter().filter(|of| **of == queue).count();
             let place = place(&inner.names, queue);
             let (ready, unacked) = counts
                 .get(&(place.queue, place.rung))
@@ -213,7 +226,7 @@ impl Embedded {
                 queue: inner.names.name(queue),
                 ready,
                 unacked,
-                consumers: 0,
+                consumers: u64::try_from(consumers).unwrap_or(u64::MAX),
             }
         };
         Ok(inner.names.all().into_iter().map(depth).collect())
@@ -283,6 +296,15 @@ impl Embedded {
     /// Milliseconds since 1970, steady.
     pub(crate) fn now(&self) -> i64 {
         self.inner.clock.now()
+    }
+
+    /// The subscriptions of consumers that are still there.
+    fn subscriptions(&self) -> MutexGuard<'_, Vec<(QueueId, Subscribed)>> {
+        let list = &self.inner.subscriptions;
+        let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        // The writer drops its end with the consumer.
+        list.retain(|(_, subscribed)| subscribed.0.has_changed().is_ok());
+        list
     }
 
     /// The columns of a queue that the topology has.

@@ -11,7 +11,7 @@ use super::outbox::Outgoing;
 use super::stock::{self, Hold, Level, LineHold, Movement};
 use super::{Shop, ShopError, SubjectKey, millis};
 use crate::event::PaymentEvent;
-use crate::ids::{EventKey, Sku};
+use crate::ids::{AccountId, EventKey, Sku};
 use crate::money::Money;
 
 /// The answer to [`Books::record`]. Every arm must be matched: a duplicate cannot be overlooked.
@@ -230,6 +230,35 @@ impl Books {
             line_flags(row, &mut flags).map_err(ShopError::during(doing))?;
         }
         Ok(flags)
+    }
+
+    /// Notes that the subject settles an order of `account`; false when another payment has settled
+    /// that order before. Called after stock is moved, so that locks are taken in one order.
+    pub async fn settle_order(
+        &mut self,
+        account: &AccountId,
+        order: &str,
+    ) -> Result<bool, ShopError> {
+        let doing = "settling an order";
+        sqlx::query(
+            "INSERT INTO settled_order (account, order_ref, subject) VALUES ($1, $2, $3) \
+             ON CONFLICT (account, order_ref) DO NOTHING",
+        )
+        .bind(account.as_str())
+        .bind(order)
+        .bind(self.subject.as_str())
+        .execute(&mut *self.tx)
+        .await
+        .map_err(ShopError::during(doing))?;
+        let settled_by: String =
+            sqlx::query("SELECT subject FROM settled_order WHERE account = $1 AND order_ref = $2")
+                .bind(account.as_str())
+                .bind(order)
+                .fetch_one(&mut *self.tx)
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(ShopError::during(doing))?;
+        Ok(settled_by == self.subject.as_str())
     }
 
     /// Writes what the books say about the subject now.

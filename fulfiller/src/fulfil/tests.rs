@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use quittance_common::event::EventType;
 use quittance_common::shop::{PaymentFilter, PaymentRow};
+use quittance_common::status::TxnType;
 
 use super::*;
 use crate::testing::{at, dispute, event, line, mugs, refund, shop};
@@ -138,6 +139,59 @@ async fn a_dispute_marks_its_payment_and_the_story_tells_everything() {
     assert_eq!(story.history.len(), 3);
     assert_eq!(story.stock_moves.len(), 1);
     assert_eq!(story.outbox_waiting, 5);
+}
+
+#[tokio::test]
+async fn a_second_payment_for_the_same_order_is_flagged_and_a_renewal_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for (txn, txn_type) in [
+        ("T1", TxnType::WebAccept),
+        ("T2", TxnType::WebAccept),
+        ("T3", TxnType::SubscrPayment),
+    ] {
+        let mut completed = event(EventType::Completed, txn, txn);
+        completed.data.order.invoice = Some("A-1".into());
+        completed.data.txn_type = Some(txn_type);
+        apply(&shop, &completed, at(1)).await.unwrap();
+    }
+    // A further event of the first does not make it the second.
+    apply(&shop, &refund("T1", "R1", 500), at(2)).await.unwrap();
+    let twice = PaymentFilter {
+        flag: Some("order_already_paid".into()),
+        ..PaymentFilter::default()
+    };
+    let flagged = shop.payments(&twice).await.unwrap();
+    let flagged: Vec<&str> = flagged.iter().map(|row| row.txn_id.as_str()).collect();
+    assert_eq!(flagged, ["T2"]);
+}
+
+#[tokio::test]
+async fn what_was_sold_put_back_and_told_is_not_done_again_by_a_later_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for event in [
+        event(EventType::Completed, "T", "T"),
+        refund("T", "R", 2000),
+    ] {
+        apply(&shop, &event, at(1)).await.unwrap();
+    }
+    let later = dispute(EventType::DisputeOpened, "T", "PP-1");
+    assert_eq!(
+        apply(&shop, &later, at(2)).await.unwrap(),
+        Applied::New(Vec::new())
+    );
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    let moves: BTreeSet<&str> = story
+        .stock_moves
+        .iter()
+        .map(|moved| moved.movement.as_str())
+        .collect();
+    assert_eq!(story.stock_moves.len(), 2);
+    assert_eq!(
+        moves,
+        BTreeSet::from(["stock_decremented", "stock_restocked"])
+    );
 }
 
 /// Everything that must come out the same whatever the order: what cannot be taken back. (That a

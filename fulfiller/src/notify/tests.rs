@@ -86,6 +86,20 @@ async fn a_notification_is_sent_once_with_a_stable_id_and_no_header_of_the_buyer
 }
 
 #[tokio::test]
+async fn a_mail_that_the_reader_has_filed_away_is_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let inbox = folder.path().join("mail");
+    let stage = stage(&shop, NotifyDriver::Maildir(inbox.clone()));
+    let message = message(Some("buyer@example.org"), 0);
+    stage.handle(&message).await;
+    std::fs::remove_dir_all(inbox.join("new")).unwrap();
+    let disposition = stage.handle(&message).await;
+    assert!(matches!(disposition, Disposition::Forward { .. }));
+    assert!(mails(&inbox).is_empty());
+}
+
+#[tokio::test]
 async fn without_a_usable_address_nothing_is_sent_and_that_is_recorded() {
     for email in [None, Some("no address\r\nBcc: x@example.org")] {
         let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,9 @@ async fn ten_copies_at_once_have_one_effect(engine: Engine) -> anyhow::Result<()
     if engine == Engine::Cluster {
         pipeline.start_stage("verifier", "verifier-2", &[]).await?;
         pipeline.start_stage("verifier", "verifier-3", &[]).await?;
-        pipeline.start_stage("fulfiller", "fulfiller-2", &[]).await?;
+        pipeline
+            .start_stage("fulfiller", "fulfiller-2", &[])
+            .await?;
     }
     let ipn = Ipn::payment("TXTEN", "MUG", 1, "9.90");
     let copies = (0..10).map(|copy| ipn.clone().with("ipn_track_id", &format!("track{copy}")));
@@ -56,7 +58,11 @@ async fn a_redis_flushed_between_two_copies_does_not_bring_a_second_effect() -> 
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("MUG").await?, (9, 0, 0));
     assert_eq!(pipeline.mailed(1).await?.len(), 1);
-    assert_eq!(pipeline.sandbox.postbacks().len(), 2, "it was verified again, and harmless");
+    assert_eq!(
+        pipeline.sandbox.postbacks().len(),
+        2,
+        "it was verified again, and harmless"
+    );
     Ok(())
 }
 
@@ -64,7 +70,9 @@ async fn a_redis_flushed_between_two_copies_does_not_bring_a_second_effect() -> 
 async fn while_redis_is_away_messages_wait_and_nothing_is_guessed() -> anyhow::Result<()> {
     let (pipeline, mut redis) = with_own_redis().await?;
     redis.kill().await?;
-    pipeline.accept(&Ipn::payment("TXNOREDIS", "MUG", 1, "9.90")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXNOREDIS", "MUG", 1, "9.90"))
+        .await?;
     eventually("the message waits", PATIENCE, async || {
         (pipeline.metric("quittance_retries_total", &[]).await > 0).then_some(())
     })

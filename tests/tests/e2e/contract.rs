@@ -31,9 +31,9 @@ async fn the_embedded_claims_keep_the_contract() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
-    let server = servers::RabbitMq::start().await;
+    let url = servers::RabbitMq::shared().await?.vhost("contract").await?;
     let settings = ClusterSettings {
-        amqp_urls: vec![server.amqp_url().to_string().into()],
+        amqp_urls: vec![url.into()],
         redis_url: String::new().into(),
         management_url: None,
         publish_channels: 4,
@@ -41,7 +41,8 @@ async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
         heartbeat: Duration::from_secs(10),
     };
     contract::queues(async |names| {
-        let broker = RabbitMq::start(&settings, names).await?;
+        let broker = RabbitMq::start(&settings, names)?;
+        broker.ready(Duration::from_secs(30)).await?;
         Ok(Queues::RabbitMq(broker))
     })
     .await
@@ -49,8 +50,7 @@ async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_claims_keep_the_contract() -> anyhow::Result<()> {
-    let server = servers::Redis::start().await;
-    let url = server.url().to_string().into();
+    let url = servers::Redis::shared().await?.into();
     contract::claims(async |times| Ok(Claims::Redis(RedisClaims::connect(&url, "ipn.", times))))
         .await
 }

@@ -37,11 +37,17 @@ async fn killed_at(
         let txn = format!("TXKILL{number}");
         let ipn = Ipn::payment(&txn, "MUG", 1, "9.90");
         let failpoint = format!("{step}=return");
-        pipeline.start_stage(victim, victim, &[("FAILPOINTS", &failpoint)]).await?;
+        pipeline
+            .start_stage(victim, victim, &[("FAILPOINTS", &failpoint)])
+            .await?;
         // Ingest may die before it has answered; then the gateway sends again.
         let accepted = pipeline.send(&ipn).await.is_ok_and(|status| status == 200);
         let status = pipeline.take(victim)?.wait(PATIENCE).await.context(*step)?;
-        assert_eq!(status.signal(), Some(9), "{step}: the process was to die there");
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "{step}: the process was to die there"
+        );
         pipeline.start_stage(victim, victim, &[]).await?;
         if !accepted {
             pipeline.accept(&ipn).await?;
@@ -52,13 +58,21 @@ async fn killed_at(
         let sold = i64::try_from(number + 1)?;
         assert_eq!(pipeline.stock("MUG").await?, (10 - sold, 0, 0), "{step}");
         let mut process = pipeline.take(victim)?;
-        assert!(process.terminate(PATIENCE).await?.success(), "{step}: a clean stop");
+        assert!(
+            process.terminate(PATIENCE).await?.success(),
+            "{step}: a clean stop"
+        );
     }
     Ok(())
 }
 
 async fn ingest_killed_at_any_step_loses_nothing(engine: Engine) -> anyhow::Result<()> {
-    killed_at(engine, "ingest", &["ingest.before_publish", "ingest.after_publish"]).await
+    killed_at(
+        engine,
+        "ingest",
+        &["ingest.before_publish", "ingest.after_publish"],
+    )
+    .await
 }
 
 async fn the_verifier_killed_at_any_step_has_one_effect(engine: Engine) -> anyhow::Result<()> {
@@ -85,7 +99,11 @@ async fn the_fulfiller_killed_at_any_step_has_one_effect(engine: Engine) -> anyh
 }
 
 async fn the_notifier_killed_at_any_step_sends_one_mail(engine: Engine) -> anyhow::Result<()> {
-    let steps = ["notifier.after_send", "notifier.after_handle", "notifier.before_ack"];
+    let steps = [
+        "notifier.after_send",
+        "notifier.after_handle",
+        "notifier.before_ack",
+    ];
     killed_at(engine, "fulfiller", &steps).await
 }
 
@@ -93,13 +111,22 @@ async fn a_stop_with_work_in_hand_finishes_or_leaves_it_and_exits_cleanly(
     engine: Engine,
 ) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::start(engine).await?;
-    let slow = Fault { millis: 1000, ..Fault::lasting(Mode::Slow) };
+    let slow = Fault {
+        millis: 1000,
+        ..Fault::lasting(Mode::Slow)
+    };
     pipeline.sandbox.set_fault(slow);
     for number in 0..8 {
-        pipeline.accept(&Ipn::payment(&format!("TXSTOP{number}"), "MUG", 1, "9.90")).await?;
+        pipeline
+            .accept(&Ipn::payment(&format!("TXSTOP{number}"), "MUG", 1, "9.90"))
+            .await?;
     }
     eventually("a postback is under way", PATIENCE, async || {
-        (pipeline.metric("quittance_in_flight", &["stage=\"verifier\""]).await > 0).then_some(())
+        (pipeline
+            .metric("quittance_in_flight", &["stage=\"verifier\""])
+            .await
+            > 0)
+        .then_some(())
     })
     .await?;
     let victim = pipeline.binary_of("verifier");
@@ -109,7 +136,9 @@ async fn a_stop_with_work_in_hand_finishes_or_leaves_it_and_exits_cleanly(
     pipeline.sandbox.set_fault(Fault::default());
     pipeline.start_stage(victim, victim, &[]).await?;
     for number in 0..8 {
-        pipeline.settled(&format!("TXSTOP{number}"), "completed").await?;
+        pipeline
+            .settled(&format!("TXSTOP{number}"), "completed")
+            .await?;
     }
     pipeline.mailed(8).await?;
     assert_eq!(pipeline.stock("MUG").await?, (2, 0, 0));

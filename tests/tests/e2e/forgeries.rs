@@ -17,7 +17,10 @@ on_both_engines!(
 /// Nothing was recorded, nothing taken, nobody told.
 async fn nothing_happened(pipeline: &Pipeline) -> anyhow::Result<()> {
     pipeline.drained().await?;
-    assert_eq!(pipeline.listing(&["payments", "list"]).await?, Vec::<serde_json::Value>::new());
+    assert_eq!(
+        pipeline.listing(&["payments", "list"]).await?,
+        Vec::<serde_json::Value>::new()
+    );
     assert_eq!(pipeline.stock("MUG").await?, (10, 0, 0));
     assert_eq!(pipeline.mails()?, Vec::<String>::new());
     Ok(())
@@ -28,9 +31,17 @@ async fn a_message_that_the_gateway_never_sent_is_quarantined_after_a_second_loo
 ) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
     let forged = Ipn::payment("TXFORGED", "MUG", 1, "9.90").bytes();
-    assert_eq!(pipeline.post(&forged).await?, 200, "a forger learns nothing");
+    assert_eq!(
+        pipeline.post(&forged).await?,
+        200,
+        "a forger learns nothing"
+    );
     pipeline.parked("invalid", 1).await?;
-    assert_eq!(pipeline.sandbox.postbacks().len(), 2, "asked once more before it was final");
+    assert_eq!(
+        pipeline.sandbox.postbacks().len(),
+        2,
+        "asked once more before it was final"
+    );
     assert_eq!(pipeline.depth("quarantine").await?, 1);
     nothing_happened(&pipeline).await
 }
@@ -50,14 +61,18 @@ async fn money_for_somebody_else_is_quarantined_although_it_is_genuine(
 
 async fn a_sandbox_message_on_a_live_account_is_quarantined(engine: Engine) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    pipeline.accept(&Ipn::payment("TXTEST", "MUG", 1, "9.90").with("test_ipn", "1")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXTEST", "MUG", 1, "9.90").with("test_ipn", "1"))
+        .await?;
     pipeline.parked("environment_mismatch", 1).await?;
     nothing_happened(&pipeline).await
 }
 
 async fn a_price_changed_in_the_browser_is_quarantined(engine: Engine) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    pipeline.accept(&Ipn::payment("TXCHEAP", "MUG", 1, "0.05")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXCHEAP", "MUG", 1, "0.05"))
+        .await?;
     pipeline.parked("amount_mismatch", 1).await?;
     let yen = Ipn::payment("TXYEN", "MUG", 1, "990").with("mc_currency", "JPY");
     pipeline.accept(&yen).await?;
@@ -86,7 +101,9 @@ async fn a_deciding_field_that_is_there_twice_is_quarantined_and_never_guessed(
     }
     for field in ["parent_txn_id", "test_ipn", "custom", "invoice"] {
         let ipn = Ipn::payment(&format!("TX2{field}").replace('_', ""), "MUG", 1, "9.90");
-        pipeline.accept(&ipn.with_another(field, "0").with_another(field, "0")).await?;
+        pipeline
+            .accept(&ipn.with_another(field, "0").with_another(field, "0"))
+            .await?;
     }
     pipeline.parked("ambiguous_field", 13).await?;
     nothing_happened(&pipeline).await
@@ -94,7 +111,8 @@ async fn a_deciding_field_that_is_there_twice_is_quarantined_and_never_guessed(
 
 async fn an_unknown_status_goes_to_a_person(engine: Engine) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    let held = Ipn::payment("TXHELD", "MUG", 1, "9.90").with("payment_status", "Completed-Funds-Held");
+    let held =
+        Ipn::payment("TXHELD", "MUG", 1, "9.90").with("payment_status", "Completed-Funds-Held");
     pipeline.accept(&held).await?;
     pipeline.parked("unknown_status", 1).await?;
     nothing_happened(&pipeline).await
@@ -104,9 +122,13 @@ async fn the_same_transaction_with_another_amount_is_a_conflict(
     engine: Engine,
 ) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    pipeline.accept(&Ipn::payment("TXCONF", "MUG", 1, "9.90")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXCONF", "MUG", 1, "9.90"))
+        .await?;
     pipeline.settled("TXCONF", "completed").await?;
-    pipeline.accept(&Ipn::payment("TXCONF", "MUG", 2, "19.80")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXCONF", "MUG", 2, "19.80"))
+        .await?;
     pipeline.parked("conflict", 1).await?;
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("MUG").await?, (9, 0, 0));

@@ -27,7 +27,9 @@ async fn while_the_gateway_is_away_the_breaker_opens_and_no_attempt_is_spent(
     .await?;
     pipeline.sandbox.set_fault(Fault::default());
     for number in 0..5 {
-        pipeline.settled(&format!("TXAWAY{number}"), "completed").await?;
+        pipeline
+            .settled(&format!("TXAWAY{number}"), "completed")
+            .await?;
     }
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("MUG").await?, (5, 0, 0));
@@ -43,16 +45,30 @@ async fn an_answer_that_is_no_verdict_is_asked_again_and_never_taken_for_one(
     engine: Engine,
 ) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    let confused =
-        [Mode::Html, Mode::Garbage, Mode::Empty, Mode::Error500, Mode::Redirect, Mode::Reset];
+    let confused = [
+        Mode::Html,
+        Mode::Garbage,
+        Mode::Empty,
+        Mode::Error500,
+        Mode::Redirect,
+        Mode::Reset,
+    ];
     for (number, mode) in confused.into_iter().enumerate() {
         let asked_before = pipeline.sandbox.postbacks().len();
-        pipeline.sandbox.set_fault(Fault { count: Some(1), ..Fault::lasting(mode) });
+        pipeline.sandbox.set_fault(Fault {
+            count: Some(1),
+            ..Fault::lasting(mode)
+        });
         let txn = format!("TXNOISE{number}");
-        pipeline.accept(&Ipn::payment(&txn, "MUG", 1, "9.90")).await?;
+        pipeline
+            .accept(&Ipn::payment(&txn, "MUG", 1, "9.90"))
+            .await?;
         pipeline.settled(&txn, "completed").await?;
         let asked = pipeline.sandbox.postbacks().len() - asked_before;
-        assert!(asked >= 2, "{mode:?}: verified without a verdict after {asked} postbacks");
+        assert!(
+            asked >= 2,
+            "{mode:?}: verified without a verdict after {asked} postbacks"
+        );
     }
     assert_eq!(pipeline.stock("MUG").await?, (4, 0, 0));
     pipeline.mailed(6).await?;
@@ -61,8 +77,13 @@ async fn an_answer_that_is_no_verdict_is_asked_again_and_never_taken_for_one(
 
 async fn an_invalid_that_turns_into_verified_is_fulfilled(engine: Engine) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
-    pipeline.sandbox.set_fault(Fault { count: Some(1), ..Fault::lasting(Mode::Invalid) });
-    pipeline.accept(&Ipn::payment("TXFLAP", "MUG", 1, "9.90")).await?;
+    pipeline.sandbox.set_fault(Fault {
+        count: Some(1),
+        ..Fault::lasting(Mode::Invalid)
+    });
+    pipeline
+        .accept(&Ipn::payment("TXFLAP", "MUG", 1, "9.90"))
+        .await?;
     pipeline.settled("TXFLAP", "completed").await?;
     assert_eq!(pipeline.sandbox.postbacks().len(), 2);
     assert_eq!(pipeline.depth("quarantine").await?, 0);

@@ -1,4 +1,17 @@
 //! The end-to-end tests: one binary, one module a story.
 
-#[cfg(test)]
+#![cfg(test)]
+
+mod claims;
+mod contract;
+mod crashes;
+mod forgeries;
+mod gateway;
 mod harness;
+mod http_in;
+mod own_broker;
+mod payments;
+mod pipeline;
+mod rabbitmq;
+mod settings;
+mod topology;

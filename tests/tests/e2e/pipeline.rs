@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// How long a story waits for something that should happen.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What every story sells, as `stock import` reads it: amounts are EUR.
 const CATALOGUE: &str = "sku,name,price,currency,on_hand\n\
@@ -28,7 +28,7 @@ const QUICK: &str = "[retry]\nladder = [\"200ms\", \"500ms\", \"1s\"]\n\
 
 /// Which engine a story runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// One process on SQLite.
     Embedded,
     /// `ingest`, `verifier`, `fulfiller` on the shared RabbitMQ, Redis and PostgreSQL.
@@ -56,23 +56,23 @@ pub(crate) use on_both_engines;
 
 /// A deployment with its gateway. Everything ends with it.
 #[derive(Debug)]
-pub struct Pipeline {
-    pub engine: Engine,
-    pub world: World,
-    pub sandbox: SandboxHandle,
+pub(crate) struct Pipeline {
+    pub(crate) engine: Engine,
+    pub(crate) world: World,
+    pub(crate) sandbox: SandboxHandle,
     processes: BTreeMap<String, (Process, SocketAddr)>,
 }
 
 impl Pipeline {
     /// Starts everything, with stock: one process, or one of each stage.
-    pub async fn start(engine: Engine) -> anyhow::Result<Self> {
+    pub(crate) async fn start(engine: Engine) -> anyhow::Result<Self> {
         let mut pipeline = Self::prepare(engine).await?;
         pipeline.start_all().await?;
         Ok(pipeline)
     }
 
     /// A deployment with stock, and nothing running but the gateway.
-    pub async fn prepare(engine: Engine) -> anyhow::Result<Self> {
+    pub(crate) async fn prepare(engine: Engine) -> anyhow::Result<Self> {
         let world = match engine {
             Engine::Embedded => World::embedded()?,
             Engine::Cluster => World::cluster("story").await?,
@@ -81,12 +81,16 @@ impl Pipeline {
     }
 
     /// The same in a world of the caller's making.
-    pub async fn prepare_in(engine: Engine, world: World) -> anyhow::Result<Self> {
+    pub(crate) async fn prepare_in(engine: Engine, world: World) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let sandbox = Sandbox::start(listener)?;
         let mail = world.folder().join("mail");
         let world = world
-            .live_account("default", &[RECEIVER_ID, RECEIVER_EMAIL], &sandbox.webscr_url())
+            .live_account(
+                "default",
+                &[RECEIVER_ID, RECEIVER_EMAIL],
+                &sandbox.webscr_url(),
+            )
             .with_top("shutdown_grace = \"8s\"")
             .with_table(QUICK)
             .with_table(&format!(
@@ -94,15 +98,22 @@ impl Pipeline {
                 mail.display()
             ));
         world.write_settings()?;
-        let pipeline = Self { engine, world, sandbox, processes: BTreeMap::new() };
+        let pipeline = Self {
+            engine,
+            world,
+            sandbox,
+            processes: BTreeMap::new(),
+        };
         let catalogue = pipeline.world.folder().join("catalogue.csv");
         std::fs::write(&catalogue, CATALOGUE)?;
-        pipeline.quittance(&["stock", "import", &catalogue.to_string_lossy()]).await?;
+        pipeline
+            .quittance(&["stock", "import", &catalogue.to_string_lossy()])
+            .await?;
         Ok(pipeline)
     }
 
     /// Starts one process of each kind that the engine has.
-    pub async fn start_all(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn start_all(&mut self) -> anyhow::Result<()> {
         for stage in self.stages() {
             self.start_stage(stage, stage, &[]).await?;
         }
@@ -110,7 +121,7 @@ impl Pipeline {
     }
 
     /// The binaries of a complete deployment.
-    pub fn stages(&self) -> &'static [&'static str] {
+    pub(crate) fn stages(&self) -> &'static [&'static str] {
         match self.engine {
             Engine::Embedded => &["quittance"],
             Engine::Cluster => &["ingest", "verifier", "fulfiller"],
@@ -118,7 +129,7 @@ impl Pipeline {
     }
 
     /// The process that does the work of `stage`: on the embedded engine there is only one.
-    pub fn binary_of(&self, stage: &'static str) -> &'static str {
+    pub(crate) fn binary_of(&self, stage: &'static str) -> &'static str {
         match self.engine {
             Engine::Embedded => "quittance",
             Engine::Cluster => stage,
@@ -127,7 +138,7 @@ impl Pipeline {
 
     /// Starts `binary` under `name` and waits until it is ready. `FAILPOINTS` and the like go
     /// into `environment`.
-    pub async fn start_stage(
+    pub(crate) async fn start_stage(
         &mut self,
         binary: &str,
         name: &str,
@@ -148,14 +159,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A running process.
-    pub fn process(&mut self, name: &str) -> anyhow::Result<&mut Process> {
-        let (process, _) = self.processes.get_mut(name).context("no such process")?;
-        Ok(process)
-    }
-
     /// Takes a process out of the pipeline, to end it in its own way.
-    pub fn take(&mut self, name: &str) -> anyhow::Result<Process> {
+    pub(crate) fn take(&mut self, name: &str) -> anyhow::Result<Process> {
         Ok(self.processes.remove(name).context("no such process")?.0)
     }
 
@@ -167,29 +172,29 @@ impl Pipeline {
     // --- driving ------------------------------------------------------------------------------
 
     /// Makes the body genuine and posts it as the gateway would; the status of the answer.
-    pub async fn send(&self, ipn: &Ipn) -> anyhow::Result<u16> {
+    pub(crate) async fn send(&self, ipn: &Ipn) -> anyhow::Result<u16> {
         self.send_bytes(ipn.bytes()).await
     }
 
     /// The same for any bytes.
-    pub async fn send_bytes(&self, body: Bytes) -> anyhow::Result<u16> {
+    pub(crate) async fn send_bytes(&self, body: Bytes) -> anyhow::Result<u16> {
         self.sandbox.register(&body);
         self.post(&body).await
     }
 
     /// Posts a body that the gateway never sent.
-    pub async fn post(&self, body: &[u8]) -> anyhow::Result<u16> {
+    pub(crate) async fn post(&self, body: &[u8]) -> anyhow::Result<u16> {
         Ok(self.post_to("/ipn/paypal", body).await?.status)
     }
 
     /// Posts a form to a path of ingest.
-    pub async fn post_to(&self, path: &str, body: &[u8]) -> anyhow::Result<http::Response> {
+    pub(crate) async fn post_to(&self, path: &str, body: &[u8]) -> anyhow::Result<http::Response> {
         let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
         http::once(self.world.ingest(), "POST", path, headers, body).await
     }
 
     /// Sends and insists on `200`.
-    pub async fn accept(&self, ipn: &Ipn) -> anyhow::Result<()> {
+    pub(crate) async fn accept(&self, ipn: &Ipn) -> anyhow::Result<()> {
         match self.send(ipn).await? {
             200 => Ok(()),
             other => bail!("ingest answered {other}"),
@@ -199,34 +204,40 @@ impl Pipeline {
     // --- observing ----------------------------------------------------------------------------
 
     /// Runs the command; its standard output. Any exit but 0 is an error.
-    pub async fn quittance(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn quittance(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let settings = self.settings()?;
         let mut all = arguments.to_vec();
         all.extend(["--config", &settings]);
-        let output =
-            process::run("quittance", &all, self.world.folder(), PATIENCE).await?;
+        let output = process::run("quittance", &all, self.world.folder(), PATIENCE).await?;
         if !output.status.success() {
-            bail!("quittance {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "quittance {arguments:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// A listing, one object a line.
-    pub async fn listing(&self, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    pub(crate) async fn listing(&self, arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
         let mut all = arguments.to_vec();
         all.push("--json");
         let text = self.quittance(&all).await?;
-        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+        text.lines()
+            .map(|line| Ok(serde_json::from_str(line)?))
+            .collect()
     }
 
     /// The payment of that transaction, if the books have it.
-    pub async fn payment(&self, txn: &str) -> anyhow::Result<Option<Value>> {
+    pub(crate) async fn payment(&self, txn: &str) -> anyhow::Result<Option<Value>> {
         let payments = self.listing(&["payments", "list"]).await?;
-        Ok(payments.into_iter().find(|payment| payment["txn_id"] == txn))
+        Ok(payments
+            .into_iter()
+            .find(|payment| payment["txn_id"] == txn))
     }
 
     /// Waits until the payment has that status and everything about it has been told.
-    pub async fn settled(&self, txn: &str, status: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn settled(&self, txn: &str, status: &str) -> anyhow::Result<Value> {
         let what = format!("payment {txn} is {status}");
         eventually(&what, PATIENCE, async || {
             let payment = self.payment(txn).await.ok()??;
@@ -236,15 +247,22 @@ impl Pipeline {
     }
 
     /// `(on_hand, reserved, backordered)` of a sku.
-    pub async fn stock(&self, sku: &str) -> anyhow::Result<(i64, i64, i64)> {
+    pub(crate) async fn stock(&self, sku: &str) -> anyhow::Result<(i64, i64, i64)> {
         let rows = self.listing(&["stock", "list"]).await?;
-        let row = rows.into_iter().find(|row| row["sku"] == sku).context("no such sku")?;
+        let row = rows
+            .into_iter()
+            .find(|row| row["sku"] == sku)
+            .context("no such sku")?;
         let number = |name: &str| row[name].as_i64().context("a number");
-        Ok((number("on_hand")?, number("reserved")?, number("backordered")?))
+        Ok((
+            number("on_hand")?,
+            number("reserved")?,
+            number("backordered")?,
+        ))
     }
 
     /// The mails in the Maildir, as they were written.
-    pub fn mails(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn mails(&self) -> anyhow::Result<Vec<String>> {
         let folder = self.world.folder().join("mail").join("new");
         if !folder.is_dir() {
             return Ok(Vec::new());
@@ -255,7 +273,7 @@ impl Pipeline {
     }
 
     /// Waits until there are so many mails. More than that is an error at once.
-    pub async fn mailed(&self, count: usize) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn mailed(&self, count: usize) -> anyhow::Result<Vec<String>> {
         eventually(&format!("{count} mails"), PATIENCE, async || {
             self.mails().ok().filter(|mails| mails.len() >= count)
         })
@@ -267,54 +285,69 @@ impl Pipeline {
     }
 
     /// The sum of a metric over all processes, of the series that have all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let mut sum = 0;
         for (_, admin) in self.processes.values() {
-            let Ok(answer) = http::once(*admin, "GET", "/metrics", "", b"").await else { continue };
+            let Ok(answer) = http::once(*admin, "GET", "/metrics", "", b"").await else {
+                continue;
+            };
             sum += sum_of(&answer.text(), name, labels);
         }
         sum
     }
 
     /// Waits until `count` messages have been parked for `reason`.
-    pub async fn parked(&self, reason: &str, count: u64) -> anyhow::Result<()> {
+    pub(crate) async fn parked(&self, reason: &str, count: u64) -> anyhow::Result<()> {
         let label = format!("reason=\"{reason}\"");
-        eventually(&format!("{count} parked as {reason}"), PATIENCE, async || {
-            let found = self.metric("quittance_dead_letters_total", &[&label]).await;
-            (found == count).then_some(())
-        })
+        eventually(
+            &format!("{count} parked as {reason}"),
+            PATIENCE,
+            async || {
+                let found = self.metric("quittance_dead_letters_total", &[&label]).await;
+                (found == count).then_some(())
+            },
+        )
         .await
     }
 
     /// Waits until every work queue and delay queue is empty.
-    pub async fn drained(&self) -> anyhow::Result<()> {
-        eventually("all work and delay queues are empty", PATIENCE, async || {
-            let queues = self.listing(&["queues", "list"]).await.ok()?;
-            let parking = |name: &str| name.ends_with(".dead") || name.ends_with("quarantine");
-            let left: u64 = queues
-                .iter()
-                .filter(|queue| !queue["queue"].as_str().is_some_and(parking))
-                .map(|queue| {
-                    queue["ready"].as_u64().unwrap_or(1) + queue["unacked"].as_u64().unwrap_or(1)
-                })
-                .sum();
-            (left == 0).then_some(())
-        })
+    pub(crate) async fn drained(&self) -> anyhow::Result<()> {
+        eventually(
+            "all work and delay queues are empty",
+            PATIENCE,
+            async || {
+                let queues = self.listing(&["queues", "list"]).await.ok()?;
+                let parking = |name: &str| name.ends_with(".dead") || name.ends_with("quarantine");
+                let left: u64 = queues
+                    .iter()
+                    .filter(|queue| !queue["queue"].as_str().is_some_and(parking))
+                    .map(|queue| {
+                        queue["ready"].as_u64().unwrap_or(1)
+                            + queue["unacked"].as_u64().unwrap_or(1)
+                    })
+                    .sum();
+                (left == 0).then_some(())
+            },
+        )
         .await
     }
 
     /// How many messages are parked on `queue` (its name without the prefix).
-    pub async fn depth(&self, queue: &str) -> anyhow::Result<u64> {
+    pub(crate) async fn depth(&self, queue: &str) -> anyhow::Result<u64> {
         let queues = self.listing(&["queues", "list"]).await?;
         let found = queues
             .iter()
-            .find(|row| row["queue"].as_str().is_some_and(|name| name.ends_with(queue)))
+            .find(|row| {
+                row["queue"]
+                    .as_str()
+                    .is_some_and(|name| name.ends_with(queue))
+            })
             .with_context(|| format!("no queue {queue}"))?;
         found["ready"].as_u64().context("a number")
     }
 
     /// Everything that the processes have logged.
-    pub fn logs(&self) -> anyhow::Result<String> {
+    pub(crate) fn logs(&self) -> anyhow::Result<String> {
         let mut all = String::new();
         for (process, _) in self.processes.values() {
             all.push_str(&process.output()?);

@@ -354,3 +354,31 @@ async fn an_alarm_blocks_fast_lets_acks_through_and_is_over_when_it_is_over() {
     assert!(published_again(&engine).await < BACK_WITHIN);
     next(&mut consumer).await.1.ack().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_broker_that_freezes_is_noticed_and_used_again_when_it_thaws() {
+    let broker = servers::RabbitMq::start().await.unwrap();
+    let mut settings = settings(&broker.amqp_url(), 4);
+    settings.publish_timeout = Duration::from_secs(3);
+    settings.heartbeat = Duration::from_secs(1);
+    let engine = RabbitMq::start(&settings, names()).unwrap();
+    engine.ready(PATIENCE).await.unwrap();
+    let mut consumer = consume(&engine, VERIFY, 4).await;
+    let pid = broker.rabbitmqctl(&["eval", "os:getpid()."]).await.unwrap();
+    let pid: String = pid.chars().filter(char::is_ascii_digit).collect();
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let since = Instant::now();
+    assert!(engine.publish(&to(VERIFY), message()).await.is_err());
+    assert!(since.elapsed() < BACK_WITHIN);
+    eventually("the loss is noticed", PATIENCE, async || {
+        matches!(engine.status(), Status::Down(_)).then_some(())
+    })
+    .await
+    .unwrap();
+
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    assert!(published_again(&engine).await < BACK_WITHIN);
+    next(&mut consumer).await.1.ack().await.unwrap();
+}

@@ -20,7 +20,8 @@ receivers = []
 "#;
 
 #[tokio::test]
-async fn every_mistake_is_named_at_once_with_its_place_and_no_secret_is_shown() -> anyhow::Result<()> {
+async fn every_mistake_is_named_at_once_with_its_place_and_no_secret_is_shown() -> anyhow::Result<()>
+{
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("bad.toml"), BAD)?;
     for (binary, arguments) in [
@@ -43,8 +44,14 @@ async fn every_mistake_is_named_at_once_with_its_place_and_no_secret_is_shown() 
         ] {
             assert!(told.contains(key), "{binary} does not name {key}:\n{told}");
         }
-        assert!(told.contains("bad.toml"), "{binary} does not say where:\n{told}");
-        assert!(!told.contains("hunter2"), "{binary} shows a secret:\n{told}");
+        assert!(
+            told.contains("bad.toml"),
+            "{binary} does not say where:\n{told}"
+        );
+        assert!(
+            !told.contains("hunter2"),
+            "{binary} shows a secret:\n{told}"
+        );
     }
     Ok(())
 }

@@ -132,6 +132,37 @@ async fn a_message_given_back_is_first_in_line_again() {
 }
 
 #[tokio::test]
+async fn a_delivery_cannot_be_settled_after_its_consumer_is_dropped() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path()).await;
+    publish(&engine, VERIFY, &["one"]).await;
+    let mut first = engine.consume(VERIFY, 1).await;
+    let held = next(&mut first).await;
+    drop(first);
+    assert_eq!(held.acker.ack().await, Err(StaleDelivery));
+    let mut second = engine.consume(VERIFY, 1).await;
+    assert!(next(&mut second).await.redelivered);
+}
+
+#[tokio::test]
+async fn the_depths_count_the_consumers_that_are_subscribed() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path()).await;
+    publish(&engine, VERIFY, &["one", "two"]).await;
+    let mut stopped = engine.consume(VERIFY, 1).await;
+    let mut stays = engine.consume(VERIFY, 1).await;
+    let held = [next(&mut stopped).await, next(&mut stays).await];
+    let count = async || engine.depths().await.unwrap()[0].consumers;
+    assert_eq!(count().await, 2);
+    stopped.stop().await;
+    assert_eq!(count().await, 1);
+    drop((stays, held));
+    // The writer has seen the drop once it has stored something after it.
+    publish(&engine, VERIFY, &["three"]).await;
+    assert_eq!(count().await, 0);
+}
+
+#[tokio::test]
 async fn a_waiting_message_counts_on_its_delay_queue_until_it_is_due() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path()).await;

@@ -1,17 +1,24 @@
 //! The brokers that a connection may use: parsed once, tried in turn, named without credentials.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::queue::QueueError;
 
 /// For TCP, TLS and the AMQP handshake together. Short, because the next host may answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Attempts that may be left waiting for an answer. The client library cannot take one back: it
+/// keeps a thread and a socket until the host answers or the connection breaks, and a host that is
+/// frozen does neither.
+const PENDING_LIMIT: usize = 4;
 
 /// The hosts of one cluster.
 pub(super) struct Hosts {
@@ -47,26 +54,11 @@ impl Hosts {
         Ok(Self { uris, next })
     }
 
-    /// Connects to the next host; the error names it, without credentials.
-    pub(super) async fn connect(&self, name: &str) -> Result<Connection, String> {
+    /// The next host in turn.
+    fn next(&self) -> Option<AMQPUri> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let index = turn.checked_rem(self.uris.len()).unwrap_or_default();
-        let Some(uri) = self.uris.get(index) else {
-            return Err("no broker is named".to_owned());
-        };
-        let host = format!("{}:{}", uri.authority.host, uri.authority.port);
-        // Recovery stays off: the supervisor does it, to another host and with fresh channels.
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(
-            CONNECT_TIMEOUT,
-            Connection::connect_uri(uri.clone(), properties),
-        )
-        .await
-        {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(format!("{host}: {error}")),
-            Err(_) => Err(format!("{host}: no connection within {CONNECT_TIMEOUT:?}")),
-        }
+        self.uris.get(index).cloned()
     }
 
     /// The virtual host, the user and the password of the first URL, for the HTTP API.
@@ -75,9 +67,91 @@ impl Hosts {
     }
 }
 
+/// Opens the connections of one supervisor.
+pub(super) struct Dialer {
+    hosts: Arc<Hosts>,
+    name: String,
+    pending: JoinSet<Result<Connection, String>>,
+}
+
+impl Dialer {
+    /// `name` is what the broker shows for the connection.
+    pub(super) fn new(hosts: Arc<Hosts>, name: String) -> Self {
+        Self {
+            hosts,
+            name,
+            pending: JoinSet::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tries the next host and waits for an answer from it, or from one that was tried before.
+    /// The error names the host, without credentials. Cancel-safe.
+    pub(super) async fn dial(&mut self) -> Result<Connection, String> {
+        if self.pending.len() < PENDING_LIMIT
+            && let Some(uri) = self.hosts.next()
+        {
+            self.pending.spawn(connect(uri, self.name.clone()));
+        }
+        match timeout(CONNECT_TIMEOUT, self.pending.join_next()).await {
+            Ok(Some(Ok(Ok(connection)))) => {
+                hang_up(std::mem::take(&mut self.pending));
+                Ok(connection)
+            }
+            Ok(Some(Ok(Err(detail)))) => Err(detail),
+            Ok(Some(Err(_)) | None) => Err("the attempt to connect ended early".to_owned()),
+            Err(_) => Err(format!(
+                "{} attempts to connect without an answer for {CONNECT_TIMEOUT:?}",
+                self.pending.len()
+            )),
+        }
+    }
+}
+
+async fn connect(uri: AMQPUri, name: String) -> Result<Connection, String> {
+    let host = format!("{}:{}", uri.authority.host, uri.authority.port);
+    // Recovery stays off: the supervisor does it, to another host and with fresh channels.
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect_uri(uri, properties)
+        .await
+        .map_err(|error| format!("{host}: {error}"))
+}
+
+/// Closes the connections that come up after another one was first.
+fn hang_up(mut late: JoinSet<Result<Connection, String>>) {
+    if late.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        while let Some(outcome) = late.join_next().await {
+            if let Ok(Ok(connection)) = outcome {
+                timeout(CONNECT_TIMEOUT, connection.close(200, "not needed".into()))
+                    .await
+                    .ok();
+            }
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_never_answers_is_not_asked_without_end() {
+        // Connections wait in the backlog, as on a host that is frozen.
+        let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("amqp://{}", frozen.local_addr().unwrap());
+        let hosts = Hosts::new(&[url.into()], Duration::from_secs(10)).unwrap();
+        let mut dialer = Dialer::new(Arc::new(hosts), "test".into());
+        for _ in 0..20 {
+            assert!(dialer.dial().await.is_err());
+        }
+        assert_eq!(dialer.pending.len(), PENDING_LIMIT);
+    }
 
     #[test]
     fn a_bad_url_is_refused_without_showing_it() {

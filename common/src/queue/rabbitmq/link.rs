@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::backoff;
 use super::declare::{DeclareError, Topology};
-use super::hosts::Hosts;
+use super::hosts::{Dialer, Hosts};
 
 /// How often a connection is looked at, whatever events it sends.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -153,8 +153,7 @@ impl Link {
     ) -> Self {
         let (sender, state) = watch::channel(State::Down("not connected yet".to_owned()));
         let supervisor = Supervisor {
-            name,
-            hosts,
+            dialer: Dialer::new(hosts, name),
             topology,
             state: sender,
             closing,
@@ -190,26 +189,26 @@ impl Link {
 }
 
 struct Supervisor {
-    name: String,
-    hosts: Arc<Hosts>,
+    dialer: Dialer,
     topology: Arc<Topology>,
     state: watch::Sender<State>,
     closing: CancellationToken,
 }
 
 impl Supervisor {
-    async fn run(self) {
+    async fn run(mut self) {
+        let closing = self.closing.clone();
         let mut failures = 0_u32;
-        while !self.closing.is_cancelled() {
+        while !closing.is_cancelled() {
             let opened = tokio::select! {
-                () = self.closing.cancelled() => break,
+                () = closing.cancelled() => break,
                 opened = self.open() => opened,
             };
             let since = Instant::now();
             let detail = match opened {
                 Ok(live) => {
                     self.state.send_replace(State::Up(Arc::clone(&live)));
-                    info!(connection = self.name, "connected to the broker");
+                    info!(connection = self.dialer.name(), "connected to the broker");
                     let detail = self.attend(&live).await;
                     live.end();
                     self.state.send_replace(State::Down(detail.clone()));
@@ -221,11 +220,11 @@ impl Supervisor {
                     detail
                 }
             };
-            if self.closing.is_cancelled() {
+            if closing.is_cancelled() {
                 break;
             }
             warn!(
-                connection = self.name,
+                connection = self.dialer.name(),
                 detail, "no connection to the broker"
             );
             failures = if since.elapsed() > GOOD_AFTER {
@@ -234,7 +233,7 @@ impl Supervisor {
                 failures.saturating_add(1)
             };
             tokio::select! {
-                () = self.closing.cancelled() => {}
+                () = closing.cancelled() => {}
                 () = sleep(backoff::wait(failures)) => {}
             }
         }
@@ -244,8 +243,8 @@ impl Supervisor {
     /// Connects. The first connection of a process is of use only when the table is declared; a
     /// later one at once, with the table declared again meanwhile: a queue that is missing then
     /// shows as unroutable, never as done.
-    async fn open(&self) -> Result<Arc<Live>, String> {
-        let live = Arc::new(Live::new(self.hosts.connect(&self.name).await?));
+    async fn open(&mut self) -> Result<Arc<Live>, String> {
+        let live = Arc::new(Live::new(self.dialer.dial().await?));
         if self.topology.is_declared() {
             live.redeclare();
         } else if let Err(failure) = self.topology.declare(live.connection()).await {

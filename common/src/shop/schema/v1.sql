@@ -50,6 +50,14 @@ CREATE TABLE effect (
     PRIMARY KEY (subject, effect)
 );
 
+-- Which payment settled which order: an order has one.
+CREATE TABLE settled_order (
+    account   TEXT NOT NULL,
+    order_ref TEXT NOT NULL,
+    subject   TEXT NOT NULL REFERENCES payment (subject),
+    PRIMARY KEY (account, order_ref)
+);
+
 CREATE TABLE product (
     sku         TEXT   NOT NULL PRIMARY KEY,
     name        TEXT   NOT NULL,

@@ -28,6 +28,7 @@ async fn a_broker_restarted_under_load_loses_nothing_that_was_acknowledged() -> 
     pipeline.quittance(&["stock", "set", "MUG", "1000"]).await?;
     let mut acknowledged = Vec::new();
     let mut refused = 0;
+    broker.write_queue_names().await?;
     let restart = async {
         broker.kill().await?;
         broker.start_again().await
@@ -40,7 +41,8 @@ async fn a_broker_restarted_under_load_loses_nothing_that_was_acknowledged() -> 
     while after < 20 {
         let txn = format!("TXLOAD{number}");
         number += 1;
-        let send = pipeline.send(&Ipn::payment(&txn, "MUG", 1, "9.90"));
+        let ipn = Ipn::payment(&txn, "MUG", 1, "9.90");
+        let send = pipeline.send(&ipn);
         let status = if number < 20 || restarted {
             send.await?
         } else {
@@ -69,8 +71,10 @@ async fn a_broker_restarted_under_load_loses_nothing_that_was_acknowledged() -> 
         .filter(|payment| payment["status"] == "completed")
         .filter_map(|payment| payment["txn_id"].as_str())
         .collect();
-    let lost: Vec<&String> =
-        acknowledged.iter().filter(|txn| !completed.contains(txn.as_str())).collect();
+    let lost: Vec<&String> = acknowledged
+        .iter()
+        .filter(|txn| !completed.contains(txn.as_str()))
+        .collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     // What was refused or cut off may have been kept all the same; no more than once.
     let sold = i64::try_from(completed.len())?;
@@ -84,12 +88,16 @@ async fn while_the_broker_is_down_ingest_says_503_and_is_back_within_five_second
     let (pipeline, mut broker) = with_own_broker().await?;
     broker.stop().await?;
     for number in 0..20 {
-        let status = pipeline.send(&Ipn::payment(&format!("TXDOWN{number}"), "MUG", 1, "9.90"));
+        let ipn = Ipn::payment(&format!("TXDOWN{number}"), "MUG", 1, "9.90");
+        let status = pipeline.send(&ipn);
         assert_eq!(status.await?, 503);
     }
     broker.start_again().await?;
     eventually("200 after the broker's return", BACK_IN_USE, async || {
-        let status = pipeline.send(&Ipn::payment("TXBACK", "MUG", 1, "9.90")).await.ok()?;
+        let status = pipeline
+            .send(&Ipn::payment("TXBACK", "MUG", 1, "9.90"))
+            .await
+            .ok()?;
         (status == 200).then_some(())
     })
     .await?;
@@ -101,21 +109,34 @@ async fn while_the_broker_is_down_ingest_says_503_and_is_back_within_five_second
 async fn while_the_broker_blocks_publishers_ingest_says_503_and_work_in_hand_goes_on()
 -> anyhow::Result<()> {
     let (pipeline, broker) = with_own_broker().await?;
-    pipeline.accept(&Ipn::payment("TXBEFORE", "MUG", 1, "9.90")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXBEFORE", "MUG", 1, "9.90"))
+        .await?;
     pipeline.settled("TXBEFORE", "completed").await?;
-    broker.rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"]).await?;
+    broker
+        .rabbitmqctl(&["set_vm_memory_high_watermark", "0.00001"])
+        .await?;
     eventually("503 while blocked", PATIENCE, async || {
-        let status = pipeline.send(&Ipn::payment("TXBLOCK", "MUG", 1, "9.90")).await.ok()?;
+        let status = pipeline
+            .send(&Ipn::payment("TXBLOCK", "MUG", 1, "9.90"))
+            .await
+            .ok()?;
         (status == 503).then_some(())
     })
     .await?;
     for number in 0..10 {
-        let status = pipeline.send(&Ipn::payment(&format!("TXBLOCKED{number}"), "MUG", 1, "9.90"));
+        let ipn = Ipn::payment(&format!("TXBLOCKED{number}"), "MUG", 1, "9.90");
+        let status = pipeline.send(&ipn);
         assert_eq!(status.await?, 503, "nothing but 503 while blocked");
     }
-    broker.rabbitmqctl(&["set_vm_memory_high_watermark", "0.6"]).await?;
+    broker
+        .rabbitmqctl(&["set_vm_memory_high_watermark", "0.6"])
+        .await?;
     eventually("200 after the alarm", BACK_IN_USE, async || {
-        let status = pipeline.send(&Ipn::payment("TXCLEAR", "MUG", 1, "9.90")).await.ok()?;
+        let status = pipeline
+            .send(&Ipn::payment("TXCLEAR", "MUG", 1, "9.90"))
+            .await
+            .ok()?;
         (status == 200).then_some(())
     })
     .await?;

@@ -1,0 +1,263 @@
+//! What the shop database promises, on whichever database it runs. Each function takes an open
+//! [`Shop`] and names of its own, so that all of them can share one database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "assertions"
+)]
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use quittance_common::claims::Fingerprint;
+use quittance_common::clock;
+use quittance_common::event::{
+    Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source, Subject,
+};
+use quittance_common::ids::{GatewayId, MessageId};
+use quittance_common::money::Money;
+use quittance_common::shop::{PaymentFilter, PaymentRow, ProductRow, Shop, StockRow};
+use quittance_fulfiller::fulfil::{Applied, apply};
+
+/// Tasks that do the same at once.
+const TASKS: usize = 10;
+
+/// Every promise, one after the other.
+pub async fn all(shop: &Shop) {
+    the_same_event_by_many_has_one_effect(shop).await;
+    the_last_items_are_sold_once_and_the_rest_is_owed(shop).await;
+    the_same_key_with_another_meaning_changes_nothing(shop).await;
+    carts_with_the_same_items_in_another_order_do_not_deadlock(shop).await;
+    events_of_one_payment_at_once_leave_what_they_would_leave_one_by_one(shop).await;
+    a_refund_before_its_payment_ends_as_the_other_order(shop).await;
+    an_outbox_row_is_leased_to_one_relay_only(shop).await;
+    numbers_and_names_come_back_as_they_went_in(shop).await;
+}
+
+/// A completed payment of `quantity` of each sku.
+pub fn completed(txn: &str, skus: &[&str], quantity: u32) -> PaymentEvent {
+    let mut event = event(EventType::Completed, txn, txn, 2000);
+    event.data.lines = skus
+        .iter()
+        .map(|sku| Line {
+            sku: Some(sku.parse().unwrap()),
+            name: format!("A {sku}"),
+            quantity,
+            gross: None,
+            options: Vec::new(),
+        })
+        .collect();
+    event
+}
+
+/// An event of `payment` whose own transaction is `txn`, without lines.
+pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> PaymentEvent {
+    let key = format!("pp:sandbox:{txn}:{event_type}");
+    PaymentEvent {
+        fingerprint: Fingerprint::of(key.as_bytes()),
+        key: key.parse().unwrap(),
+        event_type,
+        gateway: GatewayId::PayPal,
+        account: "default".parse().unwrap(),
+        received_at: clock::now(),
+        data: EventData {
+            message_id: MessageId::from_name(&key),
+            source: Source::Ipn,
+            environment: Environment::Sandbox,
+            subject: Subject::Payment(payment.parse().unwrap()),
+            txn_id: Some(txn.parse().unwrap()),
+            parent_txn_id: None,
+            txn_type: None,
+            payment_status: None,
+            pending_reason: None,
+            reason_code: None,
+            gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
+            fee: None,
+            occurred_at: None,
+            order: OrderRef::default(),
+            lines: Vec::new(),
+            payer: Payer {
+                email: Some("buyer@example.org".into()),
+                ..Payer::default()
+            },
+            flags: Vec::new(),
+        },
+    }
+}
+
+async fn import(shop: &Shop, skus: &[&str], on_hand: u32) {
+    let rows: Vec<ProductRow> = skus
+        .iter()
+        .map(|sku| ProductRow {
+            sku: sku.parse().unwrap(),
+            name: "Tasse „Grüße“ ☕".into(),
+            price: Money::from_minor(1995, "EUR".parse().unwrap()),
+            on_hand,
+        })
+        .collect();
+    shop.import_products(&rows, clock::now()).await.unwrap();
+}
+
+async fn stock(shop: &Shop, sku: &str) -> StockRow {
+    let rows = shop.stock().await.unwrap();
+    rows.into_iter().find(|row| row.sku == sku).unwrap()
+}
+
+async fn payment(shop: &Shop, txn: &str) -> PaymentRow {
+    let rows = shop.payments(&PaymentFilter::default()).await.unwrap();
+    rows.into_iter().find(|row| row.txn_id == txn).unwrap()
+}
+
+/// Applies; a deadlock or a serialisation failure is tried again, as the ladder would.
+async fn apply_at_last(shop: &Shop, event: &PaymentEvent) -> Applied {
+    for _ in 0..20 {
+        match apply(shop, event, clock::now()).await {
+            Ok(applied) => return applied,
+            Err(error) if error.is_transient() => {}
+            Err(error) => panic!("{}: {error}", event.key),
+        }
+    }
+    panic!("{}: transient errors only", event.key)
+}
+
+/// Ten deliveries of one event at the same instant: one effect, nine duplicates.
+pub async fn the_same_event_by_many_has_one_effect(shop: &Shop) {
+    import(shop, &["same"], 10).await;
+    let event = completed("SAME", &["same"], 1);
+    let applied = join_all((0..TASKS).map(|_| apply_at_last(shop, &event))).await;
+    let new = applied
+        .iter()
+        .filter(|applied| matches!(applied, Applied::New(_)))
+        .count();
+    assert_eq!(new, 1, "{applied:?}");
+    assert_eq!(stock(shop, "same").await.on_hand, 9);
+    assert_eq!(payment(shop, "SAME").await.events, 1);
+}
+
+/// Ten buyers of the last three: none left, seven owed, nobody refused.
+pub async fn the_last_items_are_sold_once_and_the_rest_is_owed(shop: &Shop) {
+    import(shop, &["last"], 3).await;
+    let events: Vec<PaymentEvent> = (0..TASKS)
+        .map(|n| completed(&format!("LAST{n}"), &["last"], 1))
+        .collect();
+    let applied = join_all(events.iter().map(|event| apply_at_last(shop, event))).await;
+    assert!(applied.iter().all(|a| matches!(a, Applied::New(_))));
+    let row = stock(shop, "last").await;
+    assert_eq!((row.on_hand, row.backordered), (0, 7));
+}
+
+/// One key, two meanings: the first stays, the second is told apart from a duplicate.
+pub async fn the_same_key_with_another_meaning_changes_nothing(shop: &Shop) {
+    import(shop, &["meaning"], 10).await;
+    let event = completed("MEANING", &["meaning"], 1);
+    assert!(matches!(apply_at_last(shop, &event).await, Applied::New(_)));
+    let mut other = completed("MEANING", &["meaning"], 5);
+    other.fingerprint = Fingerprint::of(b"another meaning");
+    assert_eq!(apply_at_last(shop, &other).await, Applied::Conflict);
+    assert_eq!(apply_at_last(shop, &event).await, Applied::Duplicate);
+    assert_eq!(stock(shop, "meaning").await.on_hand, 9);
+}
+
+/// Carts that name the same products in opposite orders, all at once: the first attempt of each
+/// succeeds, because products are locked in one order.
+pub async fn carts_with_the_same_items_in_another_order_do_not_deadlock(shop: &Shop) {
+    import(shop, &["cart-a", "cart-b", "cart-c"], 100).await;
+    let events: Vec<PaymentEvent> = (0..TASKS)
+        .map(|n| {
+            let mut skus = ["cart-a", "cart-b", "cart-c"];
+            skus.rotate_left(n % 3);
+            completed(&format!("CART{n}"), &skus, 2)
+        })
+        .collect();
+    let tasks = events.iter().map(|event| apply(shop, event, clock::now()));
+    for result in join_all(tasks).await {
+        assert!(matches!(result, Ok(Applied::New(_))), "{result:?}");
+    }
+    for sku in ["cart-a", "cart-b", "cart-c"] {
+        assert_eq!(stock(shop, sku).await.on_hand, 80);
+    }
+}
+
+/// Pending, completed and two partial refunds of one payment, all at the same instant.
+pub async fn events_of_one_payment_at_once_leave_what_they_would_leave_one_by_one(shop: &Shop) {
+    import(shop, &["once"], 5).await;
+    let mut pending = completed("ONCE", &["once"], 2);
+    pending.event_type = EventType::Pending;
+    pending.key = "pp:sandbox:ONCE:payment.pending".parse().unwrap();
+    let events = [
+        pending,
+        completed("ONCE", &["once"], 2),
+        event(EventType::Refunded, "ONCE", "ONCE-R1", -500),
+        event(EventType::Refunded, "ONCE", "ONCE-R2", -500),
+    ];
+    join_all(events.iter().map(|event| apply_at_last(shop, event))).await;
+    let row = payment(shop, "ONCE").await;
+    assert_eq!((row.status.as_str(), row.events), ("partially_refunded", 4));
+    assert_eq!(
+        (row.amount.as_str(), row.refunded.as_str()),
+        ("20.00", "10.00")
+    );
+    let stock = stock(shop, "once").await;
+    assert_eq!((stock.on_hand, stock.reserved), (3, 0));
+}
+
+/// A full refund that overtakes its payment: recorded, and resolved when the payment comes.
+pub async fn a_refund_before_its_payment_ends_as_the_other_order(shop: &Shop) {
+    import(shop, &["order"], 5).await;
+    let mut seen = Vec::new();
+    for (txn, refund_first) in [("ORDER1", true), ("ORDER2", false)] {
+        let refund = event(EventType::Refunded, txn, &format!("{txn}-R"), -2000);
+        let mut events = [completed(txn, &["order"], 2), refund];
+        if refund_first {
+            events.reverse();
+        }
+        for event in &events {
+            apply_at_last(shop, event).await;
+        }
+        let mut row = payment(shop, txn).await;
+        row.effects.sort();
+        seen.push((row.status, row.effects, row.flags));
+        assert_eq!(stock(shop, "order").await.on_hand, 5);
+    }
+    assert_eq!(seen.first(), seen.last());
+    assert_eq!(seen.first().unwrap().0, "refunded");
+}
+
+/// Ten relays at once: every row once, none twice.
+pub async fn an_outbox_row_is_leased_to_one_relay_only(shop: &Shop) {
+    for n in 0..TASKS {
+        apply_at_last(shop, &completed(&format!("LEASE{n}"), &[], 1)).await;
+    }
+    let waiting = shop.outbox_depth().await.unwrap();
+    let now = clock::now();
+    let leases = (0..TASKS).map(|_| shop.lease_outbox(now, Duration::from_secs(30), 1000));
+    let mut ids = Vec::new();
+    for rows in join_all(leases).await {
+        ids.extend(rows.unwrap().into_iter().map(|row| row.id));
+    }
+    let distinct: HashSet<MessageId> = ids.iter().copied().collect();
+    assert_eq!(distinct.len(), ids.len(), "leased twice");
+    assert_eq!(u64::try_from(ids.len()).unwrap(), waiting);
+    for id in ids {
+        shop.published(id, clock::now()).await.unwrap();
+    }
+    assert_eq!(shop.outbox_depth().await.unwrap(), 0);
+}
+
+/// Text of any script, exact prices, and skus with odd characters.
+pub async fn numbers_and_names_come_back_as_they_went_in(shop: &Shop) {
+    let sku = "Größe M / 100% 'x'";
+    import(shop, &[sku], 7).await;
+    let row = stock(shop, sku).await;
+    assert_eq!(row.name, "Tasse „Grüße“ ☕");
+    assert_eq!(
+        (row.price.as_str(), row.currency.as_str()),
+        ("19.95", "EUR")
+    );
+    shop.set_stock(&sku.parse().unwrap(), 2, clock::now())
+        .await
+        .unwrap();
+    assert_eq!(stock(shop, sku).await.on_hand, 2);
+}
