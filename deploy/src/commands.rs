@@ -8,6 +8,7 @@ mod sandbox;
 mod send;
 mod serve;
 mod stock;
+mod topology;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -46,7 +47,9 @@ enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
-    // integrator: `Topology(crate::topology::Command)`, with its arm in `dispatch`.
+    /// Compare the broker with what is needed, or set it up.
+    #[command(subcommand)]
+    Topology(crate::topology::Command),
     /// Look at the queues.
     #[command(subcommand)]
     Queues(queues::Command),
@@ -137,6 +140,7 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
         Command::Sandbox(arguments) => sandbox::run(arguments, context).await,
         Command::Send(arguments) => send::run(&arguments, context).await,
         Command::Config(command) => config::run(command, &mut context),
+        Command::Topology(command) => topology::run(command, context).await,
         Command::Queues(command) => queues::run(command, context).await,
         Command::Payments(command) => payments::run(command, context).await,
         Command::Stock(command) => stock::run(command, context).await,

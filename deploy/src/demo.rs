@@ -85,3 +85,15 @@ fn progress(steps: usize) -> ProgressBar {
     };
     ProgressBar::with_draw_target(Some(steps), target)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_day_comes_out_right() {
+        let mut out = Vec::new();
+        let all_right = run(&mut out, Form::JsonLines).await.unwrap();
+        assert!(all_right, "{}", String::from_utf8_lossy(&out));
+    }
+}

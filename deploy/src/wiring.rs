@@ -1,19 +1,37 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+mod stages;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use quittance_common::clock;
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::message::Message;
-use quittance_common::queue::Depth;
-use quittance_common::settings::Settings;
+use quittance_common::queue::embedded::Embedded;
+use quittance_common::queue::rabbitmq::RabbitMq;
+use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
+use quittance_common::runtime::Shell;
+use quittance_common::runtime::process::Process;
+use quittance_common::settings::reader::process_environment;
+use quittance_common::settings::{Engine, Settings};
+use quittance_common::shop::Shop;
+use quittance_common::shop::catalogue::ProductRow;
+use quittance_common::shop::listing::PaymentFilter;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::Product;
+
+/// The most parked messages of one queue that are looked at.
+const PEEK: u32 = 1000;
+
+/// How long closing connections may take.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Every mistake in the settings, one a line.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,15 +53,14 @@ pub struct SettingsSource {
 }
 
 impl SettingsSource {
-    /// `file` and the environment of this process.
+    /// `file`, or else the one that `QUITTANCE_CONFIG` names, and the environment of this process.
     pub fn of_process(file: Option<&Path>) -> Self {
+        let environment = process_environment();
         Self {
-            file: file.map(Path::to_owned),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            file: file
+                .map(Path::to_owned)
+                .or_else(|| environment.get("QUITTANCE_CONFIG").map(PathBuf::from)),
+            environment,
         }
     }
 
@@ -52,21 +69,28 @@ impl SettingsSource {
     /// # Errors
     /// Every mistake at once.
     pub fn load(&self) -> Result<Settings, SettingsMistakes> {
-        // integrator: Settings::load(self.file.as_deref(), &self.environment)
-        Err(not_wired_settings())
+        Settings::load(self.file.as_deref(), &self.environment)
+            .map_err(|errors| SettingsMistakes(errors.0.iter().map(ToString::to_string).collect()))
     }
 }
 
 /// The settings in effect as `(key, value)`, secrets as `(set)`.
-pub fn describe(_settings: &Settings) -> Vec<(String, String)> {
-    // integrator: settings.describe()
-    Vec::new()
+pub fn describe(settings: &Settings) -> Vec<(String, String)> {
+    settings.describe()
 }
 
-/// How full the queues are; opens the embedded engine's file read-only, because a server may own it.
-pub async fn depths(_settings: &Settings) -> anyhow::Result<Vec<Depth>> {
-    // integrator: runtime::engine::connect(settings), Queues::depths()
-    not_wired().await
+/// How full the queues are.
+pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
+    // integrator: `Embedded::open` takes the folder for itself, so this fails while a server runs
+    // on it; a read-only opening is wanted here.
+    let names = settings.queue_names();
+    let queues = match &settings.engine {
+        Engine::Embedded { data_dir } => Queues::Embedded(Embedded::open(data_dir, names).await?),
+        Engine::Cluster(cluster) => Queues::RabbitMq(RabbitMq::start(cluster, names)?),
+    };
+    let depths = queues.depths().await;
+    queues.close(CLOSING).await;
+    Ok(depths?)
 }
 
 /// One payment as listings show it.
@@ -129,47 +153,59 @@ pub struct StockRow {
 /// The shop database, as far as the command needs it.
 #[derive(Debug, Clone)]
 pub struct Books {
-    // integrator: shop: Shop
+    shop: Shop,
 }
 
 impl Books {
     /// Opens the database of `settings`.
-    pub async fn open(_settings: &Settings) -> anyhow::Result<Self> {
-        // integrator: Shop::open(&settings.shop_database)
-        not_wired().await
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let shop = Shop::open(&settings.shop_database).await?;
+        Ok(Self { shop })
     }
 
     /// The payments that `query` leaves, newest first.
-    pub async fn payments(&self, _query: &PaymentQuery) -> anyhow::Result<Vec<PaymentRow>> {
-        // integrator: shop.payments(&PaymentFilter { .. }), each row by [`converted`]
-        not_wired().await
+    pub async fn payments(&self, query: &PaymentQuery) -> anyhow::Result<Vec<PaymentRow>> {
+        let filter = PaymentFilter {
+            status: query.status.clone(),
+            account: query.account.clone(),
+            flag: query.flag.clone(),
+            limit: query.limit,
+        };
+        let rows = self.shop.payments(&filter).await?;
+        rows.iter().map(converted).collect()
     }
 
     /// Everything that is recorded about each payment that `txn` names; empty when nothing is.
-    pub async fn payment_story(&self, _txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
-        // integrator: shop.payment_story(txn.as_str()), each by serde_json::to_value
-        not_wired().await
+    pub async fn payment_story(&self, txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
+        let stories = self.shop.payment_story(txn.as_str()).await?;
+        stories.iter().map(converted).collect()
     }
 
     /// Every product's stock, by sku.
     pub async fn stock(&self) -> anyhow::Result<Vec<StockRow>> {
-        // integrator: shop.stock()
-        not_wired().await
+        self.shop.stock().await?.iter().map(converted).collect()
     }
 
     /// Sets what is on hand.
     ///
     /// # Errors
     /// Also when there is no such product.
-    pub async fn set_stock(&self, _sku: &Sku, _on_hand: u32) -> anyhow::Result<()> {
-        // integrator: shop.set_stock(sku, on_hand, clock::now())
-        not_wired().await
+    pub async fn set_stock(&self, sku: &Sku, on_hand: u32) -> anyhow::Result<()> {
+        Ok(self.shop.set_stock(sku, on_hand, clock::now()).await?)
     }
 
     /// Adds products, or changes those that are there.
-    pub async fn import(&self, _products: &[Product]) -> anyhow::Result<()> {
-        // integrator: shop.import_products(&rows, clock::now())
-        not_wired().await
+    pub async fn import(&self, products: &[Product]) -> anyhow::Result<()> {
+        let rows: Vec<ProductRow> = products
+            .iter()
+            .map(|product| ProductRow {
+                sku: product.sku.clone(),
+                name: product.name.clone(),
+                price: product.price,
+                on_hand: product.on_hand,
+            })
+            .collect();
+        Ok(self.shop.import_products(&rows, clock::now()).await?)
     }
 }
 
@@ -178,33 +214,49 @@ impl Books {
 pub struct Running {
     /// The shop database that the stages write.
     pub books: Books,
-    // integrator: queues: Queues, service: Service
+    process: Process,
 }
 
 impl Running {
     /// Starts every stage on the engine of `settings`, with ingest on `listener`, bound by the
     /// caller so that it knows the port. The admin listener is opened from the settings.
-    pub async fn start(_settings: Settings, _listener: TcpListener) -> anyhow::Result<Self> {
-        // integrator: Process::start(settings), then every stage's tasks into its service
-        not_wired().await
+    pub async fn start(settings: Settings, listener: TcpListener) -> anyhow::Result<Self> {
+        let books = Books {
+            shop: Shop::lazy(&settings.shop_database)?,
+        };
+        let mut process = Process::start(settings).await?;
+        stages::spawn(&mut process, listener)?;
+        Ok(Self { books, process })
     }
 
     /// How full the queues are.
     pub async fn depths(&self) -> anyhow::Result<Vec<Depth>> {
-        // integrator: self.queues.depths()
-        not_wired().await
+        Ok(self.process.shell.queues.depths().await?)
     }
 
-    /// Every message on the quarantine and the dead queues, with the name of its queue.
+    /// Every message on the quarantine and the dead queues, with the name of its queue. Embedded
+    /// engine only: a broker shows a message only by handing it out.
     pub async fn parked(&self) -> anyhow::Result<Vec<(String, Message)>> {
-        // integrator: Embedded::peek on QueueId::Quarantine and QueueId::Dead(..)
-        not_wired().await
+        let Shell { queues, names, .. } = &self.process.shell;
+        let Queues::Embedded(engine) = queues else {
+            anyhow::bail!("parked messages can be looked at on the embedded engine only");
+        };
+        let mut parked = Vec::new();
+        for queue in WorkQueue::ALL
+            .map(QueueId::Dead)
+            .into_iter()
+            .chain([QueueId::Quarantine])
+        {
+            let name = names.name(queue);
+            let messages = engine.peek(queue, PEEK).await?;
+            parked.extend(messages.into_iter().map(|message| (name.clone(), message)));
+        }
+        Ok(parked)
     }
 
     /// Runs until `stop`, or until a stage ends by itself, which is an error.
-    pub async fn until(self, _stop: CancellationToken) -> anyhow::Result<()> {
-        // integrator: Service::run_until(stop)
-        not_wired().await
+    pub async fn until(self, stop: CancellationToken) -> anyhow::Result<()> {
+        Ok(self.process.run_until(stop.cancelled_owned()).await?)
     }
 
     /// Stops every stage in order.
@@ -224,28 +276,9 @@ pub fn converted<T: for<'de> Deserialize<'de>>(row: &impl Serialize) -> anyhow::
 }
 
 /// Resolves when the process is asked to stop: SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    // integrator: quittance_common::runtime::stop_signal()
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-/// What every function here answers until its other side is there.
-async fn not_wired<T>() -> anyhow::Result<T> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build of quittance has no stages wired in")
-}
-
-fn not_wired_settings() -> SettingsMistakes {
-    SettingsMistakes(vec![
-        "this build of quittance has no settings reader wired in".to_owned(),
-    ])
+///
+/// # Errors
+/// When signal handlers cannot be installed.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(quittance_common::runtime::stop_signal()?)
 }

@@ -25,6 +25,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, context: Context<'_>) -> anyhow::Result<Exit> {
+    let stop = wiring::stop_signal()?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
@@ -39,6 +40,6 @@ pub(crate) async fn run(arguments: Arguments, context: Context<'_>) -> anyhow::R
         time_scale: arguments.time_scale,
         identity_token: arguments.identity_token,
     };
-    sandbox::run(listener, options, wiring::stop_signal()).await?;
+    sandbox::run(listener, options, stop).await?;
     Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// One mail, decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mail {
-    /// The `To` header.
+    /// The `To` header, decoded.
     pub to: String,
     /// The `Subject` header, decoded.
     pub subject: String,
@@ -44,7 +44,7 @@ pub fn parse(raw: &str) -> Mail {
     let raw = raw.replace("\r\n", "\n");
     let (head, _) = raw.split_once("\n\n").unwrap_or((&raw, ""));
     Mail {
-        to: header(head, "to").unwrap_or_default(),
+        to: words(&header(head, "to").unwrap_or_default()),
         subject: words(&header(head, "subject").unwrap_or_default()),
         text: part_text(&raw, 0),
     }

@@ -78,7 +78,6 @@ impl Summary {
         let events = usize::try_from(events).unwrap_or(usize::MAX);
         let quarantined = evening.parked.len();
         let paid = ["completed", "refunded", "partially_refunded", "reversed"];
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Self {
             scenarios: verdicts.len(),
             ok,
@@ -91,9 +90,16 @@ impl Summary {
                 .count(),
             duplicates: accepted.saturating_sub(events).saturating_sub(quarantined),
             quarantined,
-            wall_seconds: Duration::from_millis(millis).as_secs_f64(),
+            wall_seconds: seconds(took),
         }
     }
+}
+
+/// Seconds with three decimals. By way of text: a float cannot be rounded to decimals by sums.
+fn seconds(took: Duration) -> f64 {
+    format!("{}.{:03}", took.as_secs(), took.subsec_millis())
+        .parse()
+        .unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -230,7 +236,7 @@ mod tests {
             })
             .collect();
         let (morning, evening) = (BTreeMap::new(), Snapshot::default());
-        let summary = Summary::new(&verdicts, &evening, Duration::from_millis(1234));
+        let summary = Summary::new(&verdicts, &evening, Duration::from_micros(1_985_700));
         let mut out = Vec::new();
         write(&mut out, form, &verdicts, (&morning, &evening), &summary).unwrap();
         String::from_utf8(out).unwrap()
@@ -252,7 +258,7 @@ mod tests {
         assert_eq!(summary["summary"]["scenarios"], scenarios.len());
         assert_eq!(summary["summary"]["ok"], scenarios.len());
         assert_eq!(summary["summary"]["failed"], 0);
-        assert_eq!(summary["summary"]["wall_seconds"], 1.234);
+        assert_eq!(summary["summary"]["wall_seconds"], 1.985);
     }
 
     #[test]
