@@ -5,6 +5,7 @@
 //! test, also when the test panics or is killed.
 
 pub mod contract;
+pub mod contract_shop;
 pub mod daemon;
 pub mod eventually;
 pub mod http;

@@ -46,15 +46,18 @@ pub struct Verifier {
     settings: Arc<Settings>,
     postback: Postback,
     claims: Claims,
-    owner: Owner,
     shop: Shop,
     metrics: Metrics,
     shared: Shared,
 }
 
-/// The claims that a forwarded message holds.
+/// The claims that one delivery holds. The owner is the delivery, not the process: two copies in
+/// the hands of one process keep out of each other's way like those of two.
 #[derive(Debug, Default)]
-pub struct Held(Vec<Claim>);
+pub struct Held {
+    owner: Owner,
+    claims: Vec<Claim>,
+}
 
 impl Verifier {
     /// A verifier that asks through `postback` and claims in `claims`.
@@ -70,7 +73,6 @@ impl Verifier {
             settings,
             postback,
             claims,
-            owner: Owner::new(),
             shop,
             metrics,
             shared,
@@ -269,12 +271,12 @@ impl Verifier {
         let mut held = Held::default();
         let mut publish = Vec::with_capacity(events.len());
         for event in events {
-            let refused = match self.claim(&event).await {
+            let refused = match self.claim(&event, &held.owner).await {
                 Ok(ClaimOutcome::Mine { claim, takeover }) => {
                     if takeover {
                         info!(message.id = %message.id, "took over a claim whose lease had ended");
                     }
-                    held.0.push(claim);
+                    held.claims.push(claim);
                     match envelope(&event, message) {
                         Ok(forward) => {
                             publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
@@ -320,10 +322,10 @@ impl Verifier {
             .inc();
     }
 
-    async fn claim(&self, event: &PaymentEvent) -> Result<ClaimOutcome, ClaimError> {
+    async fn claim(&self, event: &PaymentEvent, owner: &Owner) -> Result<ClaimOutcome, ClaimError> {
         let claimed = self
             .claims
-            .claim(&event.key, &self.owner, &event.fingerprint)
+            .claim(&event.key, owner, &event.fingerprint)
             .await;
         let outcome = match &claimed {
             Ok(ClaimOutcome::Mine {
@@ -341,8 +343,8 @@ impl Verifier {
 
     /// Gives claims back. What cannot be given back now ends with its lease.
     async fn release(&self, held: &Held) {
-        for claim in &held.0 {
-            if let Err(error) = self.claims.release(claim, &self.owner).await {
+        for claim in &held.claims {
+            if let Err(error) = self.claims.release(claim, &held.owner).await {
                 warn!(%error, "a claim could not be given back; its lease ends it");
             }
         }
@@ -375,9 +377,9 @@ impl Stage for Verifier {
     }
 
     async fn confirmed(&self, held: Held) {
-        for claim in &held.0 {
+        for claim in &held.claims {
             let mut attempts = 0;
-            while let Err(error) = self.claims.done(claim, &self.owner).await {
+            while let Err(error) = self.claims.done(claim, &held.owner).await {
                 attempts += 1;
                 if attempts == DONE_ATTEMPTS {
                     // Harmless: a copy is verified again and meets the unique key in the books.

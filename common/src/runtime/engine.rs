@@ -2,7 +2,7 @@
 
 use crate::claims::embedded::EmbeddedClaims;
 use crate::claims::redis::RedisClaims;
-use crate::claims::{ClaimError, ClaimTimes, Claims};
+use crate::claims::{ClaimTimes, Claims};
 use crate::queue::embedded::Embedded;
 use crate::queue::rabbitmq::RabbitMq;
 use crate::queue::{QueueError, Queues};
@@ -15,9 +15,6 @@ pub enum EngineError {
     /// The queues cannot be opened.
     #[error("the queues cannot be opened")]
     Queues(#[from] QueueError),
-    /// The claim store cannot be opened.
-    #[error("the claim store cannot be opened")]
-    Claims(#[from] ClaimError),
     /// The folder of the embedded engine cannot be made.
     #[error("the data folder `{path}` cannot be made")]
     DataDir {

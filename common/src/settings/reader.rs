@@ -33,15 +33,26 @@ pub fn process_environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The settings of a stage's process: the file that `QUITTANCE_CONFIG` names, if any, and the
-/// environment.
+/// The settings of a stage's process: the file that `--config FILE` or else `QUITTANCE_CONFIG`
+/// names, if any, and the environment.
 ///
 /// # Errors
 /// Every mistake at once; the process should exit with [`super::EXIT_CONFIG`].
 pub fn from_process() -> Result<Settings, SettingsErrors> {
     let environment = process_environment();
-    let file = environment.get("QUITTANCE_CONFIG").map(PathBuf::from);
+    let file = config_argument(std::env::args().skip(1))
+        .or_else(|| environment.get("QUITTANCE_CONFIG").cloned())
+        .map(PathBuf::from);
     Settings::load(file.as_deref(), &environment)
+}
+
+/// The file of `--config FILE` or `--config=FILE`, the one argument that a stage's binary takes.
+fn config_argument(mut arguments: impl Iterator<Item = String>) -> Option<String> {
+    let first = arguments.next()?;
+    match first.strip_prefix("--config")? {
+        "" => arguments.next(),
+        rest => rest.strip_prefix('=').map(str::to_owned),
+    }
 }
 
 impl Settings {

@@ -14,4 +14,5 @@ mod payments;
 mod pipeline;
 mod rabbitmq;
 mod settings;
+mod shop;
 mod topology;
