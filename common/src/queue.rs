@@ -47,7 +47,7 @@ pub enum PublishError {
         /// The broker's words.
         reason: String,
     },
-    /// No connection now; nothing was sent.
+    /// No connection now. When it broke after sending, the detail says that the outcome is unknown.
     #[error("the broker is unavailable: {detail}")]
     Unavailable {
         /// What happened last, without credentials.
@@ -164,7 +164,7 @@ impl Acker {
 }
 
 /// A subscription to one queue. Survives reconnections by itself: `next` ends only after
-/// [`Consumer::stop`] (and then first yields what is already in hand).
+/// [`Consumer::stop`], or when the engine is closed.
 #[derive(Debug)]
 pub enum Consumer {
     /// On `RabbitMQ`.
