@@ -11,7 +11,7 @@ use std::time::Duration;
 use quittance_common::clock;
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::message::Message;
-use quittance_common::queue::embedded::Embedded;
+use quittance_common::queue::embedded::Onlooker;
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
@@ -79,18 +79,20 @@ pub fn describe(settings: &Settings) -> Vec<(String, String)> {
     settings.describe()
 }
 
-/// How full the queues are.
+/// How full the queues are. The embedded engine's file is only looked at: a server may own it.
 pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
-    // The embedded engine's file belongs to one process, so this is refused, in clear words, while
-    // a server runs on it.
     let names = settings.queue_names();
-    let queues = match &settings.engine {
-        Engine::Embedded { data_dir } => Queues::Embedded(Embedded::open(data_dir, names).await?),
-        Engine::Cluster(cluster) => Queues::RabbitMq(RabbitMq::start(cluster, names)?),
-    };
-    let depths = queues.depths().await;
-    queues.close(CLOSING).await;
-    Ok(depths?)
+    match &settings.engine {
+        Engine::Embedded { data_dir } => {
+            Ok(Onlooker::open(data_dir, names).await?.depths().await?)
+        }
+        Engine::Cluster(cluster) => {
+            let broker = RabbitMq::start(cluster, names)?;
+            let depths = broker.depths().await;
+            broker.close(CLOSING).await;
+            Ok(depths?)
+        }
+    }
 }
 
 /// One payment as listings show it.

@@ -25,6 +25,7 @@ mod file;
 mod jobs;
 mod line;
 mod look;
+mod onlooker;
 mod row;
 mod writer;
 
@@ -44,6 +45,7 @@ use self::consumer::Bell;
 use self::file::SteadyClock;
 use self::jobs::Command;
 use self::line::Subscription;
+use self::look::Counts;
 use self::row::Columns;
 use self::writer::Writer;
 use super::{
@@ -55,6 +57,7 @@ use crate::message::Message;
 
 pub use self::consumer::{Acker, Consumer};
 pub use self::look::Announced;
+pub use self::onlooker::Onlooker;
 
 /// Commands that may wait for the writer; more publishers than these wait to be let in.
 const COMMANDS: usize = 1024;
@@ -218,21 +221,7 @@ impl Embedded {
             .filter(|(_, subscribed)| subscribed.is_subscribed())
             .map(|(queue, _)| *queue)
             .collect();
-        let depth = |queue| {
-            let consumers = subscribed.iter().filter(|of| **of == queue).count();
-            let place = place(&inner.names, queue);
-            let (ready, unacked) = counts
-                .get(&(place.queue, place.rung))
-                .copied()
-                .unwrap_or_default();
-            Depth {
-                queue: inner.names.name(queue),
-                ready,
-                unacked,
-                consumers: u64::try_from(consumers).unwrap_or(u64::MAX),
-            }
-        };
-        Ok(inner.names.all().into_iter().map(depth).collect())
+        Ok(listed(&inner.names, &counts, &subscribed))
     }
 
     /// The first `limit` messages of a queue that nobody has in hand, without taking any.
@@ -319,6 +308,24 @@ impl Embedded {
         };
         known.then(|| place(names, queue))
     }
+}
+
+fn listed(names: &QueueNames, counts: &Counts, subscribed: &[QueueId]) -> Vec<Depth> {
+    let depth = |queue| {
+        let consumers = subscribed.iter().filter(|of| **of == queue).count();
+        let place = place(names, queue);
+        let (ready, unacked) = counts
+            .get(&(place.queue, place.rung))
+            .copied()
+            .unwrap_or_default();
+        Depth {
+            queue: names.name(queue),
+            ready,
+            unacked,
+            consumers: u64::try_from(consumers).unwrap_or(u64::MAX),
+        }
+    };
+    names.all().into_iter().map(depth).collect()
 }
 
 fn place(names: &QueueNames, queue: QueueId) -> Place {

@@ -317,7 +317,8 @@ impl Pipeline {
             PATIENCE,
             async || {
                 let queues = self.listing(&["queues", "list"]).await.ok()?;
-                let parking = |name: &str| name.ends_with(".dead") || name.ends_with("quarantine");
+                let parking =
+                    |name: &str| matches!(name.rsplit('.').next(), Some("dead" | "quarantine"));
                 let left: u64 = queues
                     .iter()
                     .filter(|queue| !queue["queue"].as_str().is_some_and(parking))

@@ -1,0 +1,64 @@
+//! A look at the files of an engine that another process may be running: for `quittance queues
+//! list` beside a server. Reads only, takes no lock, and so sees no consumers.
+
+use std::path::Path;
+
+use sqlx::SqlitePool;
+
+use super::file::{self, SteadyClock};
+use super::{listed, look, place};
+use crate::message::Message;
+use crate::queue::{Depth, QueueError, QueueId, QueueNames};
+
+/// An embedded engine's file, looked at from outside.
+#[derive(Debug, Clone)]
+pub struct Onlooker {
+    names: QueueNames,
+    /// `None` while no engine has ever been opened there: every queue is empty.
+    readers: Option<SqlitePool>,
+    clock: SteadyClock,
+}
+
+impl Onlooker {
+    /// Looks at the file in `data_dir`.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file is there and cannot be read.
+    pub async fn open(data_dir: &Path, names: QueueNames) -> Result<Self, QueueError> {
+        let path = file::path(data_dir);
+        let readers = if path.is_file() {
+            Some(file::open_readers(&path).await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            names,
+            readers,
+            clock: SteadyClock::start(),
+        })
+    }
+
+    /// How full each queue is, in the topology's order. `consumers` is always 0.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        let counts = match &self.readers {
+            Some(readers) => look::counts(readers, self.clock.now()).await?,
+            None => look::Counts::new(),
+        };
+        Ok(listed(&self.names, &counts, &[]))
+    }
+
+    /// The first `limit` messages of a queue that nobody has in hand.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn peek(&self, queue: QueueId, limit: u32) -> Result<Vec<Message>, QueueError> {
+        let Some(readers) = &self.readers else {
+            return Ok(Vec::new());
+        };
+        let place = place(&self.names, queue);
+        Ok(look::peek(readers, &place, limit, self.clock.now()).await?)
+    }
+}
