@@ -3,6 +3,8 @@
 //! Labels are closed sets: never an id, never an address. Every series whose labels are known at
 //! start is created at zero, because a counter that appears at 1 shows no increase.
 
+mod broker;
+
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
@@ -11,7 +13,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::queue::{QueueId, QueueNames, WorkQueue};
+use crate::queue::{QueueId, QueueNames, Queues, WorkQueue};
 use crate::stage::StageName;
 
 /// Before every name.
@@ -122,6 +124,15 @@ impl Metrics {
         };
         metrics.create_at_zero(names);
         Ok(metrics)
+    }
+
+    /// Shows the engine's state: `broker_up`, `broker_blocked`.
+    ///
+    /// # Errors
+    /// When it is shown already.
+    pub fn watch_broker(&self, queues: Queues) -> Result<(), prometheus::Error> {
+        self.registry
+            .register(Box::new(broker::BrokerState::new(queues)?))
     }
 
     /// Where a stage registers its own metrics.

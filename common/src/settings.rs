@@ -215,7 +215,7 @@ pub struct Account {
 pub struct LogSettings {
     /// `format`: `text` (default) or `json`.
     pub format: LogFormat,
-    /// `filter`: a tracing filter, default `info`.
+    /// `filter`: a tracing filter, default `info,sqlx=warn`.
     pub filter: String,
 }
 

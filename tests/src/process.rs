@@ -33,11 +33,8 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(binary_path(binary)?);
         command.args(arguments).current_dir(folder);
-        // A setting in the environment of the tests must not reach what is tested.
-        for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("QUITTANCE_") {
-                command.env_remove(key);
-            }
+        for key in own_settings() {
+            command.env_remove(key);
         }
         command.envs(environment.iter().copied());
         let log = folder.join(format!("{name}.log"));
@@ -98,6 +95,13 @@ impl Process {
     }
 }
 
+/// The names of settings in the environment of the tests: they must not reach what is tested.
+fn own_settings() -> impl Iterator<Item = std::ffi::OsString> {
+    std::env::vars_os()
+        .map(|(key, _)| key)
+        .filter(|key| key.to_string_lossy().starts_with("QUITTANCE_"))
+}
+
 /// Where cargo put a binary of this workspace: beside the folder of this executable.
 pub fn binary_path(name: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
@@ -120,7 +124,11 @@ pub async fn run(
     folder: &Path,
     patience: Duration,
 ) -> anyhow::Result<std::process::Output> {
-    let child = tokio::process::Command::new(binary_path(binary)?)
+    let mut command = tokio::process::Command::new(binary_path(binary)?);
+    for key in own_settings() {
+        command.env_remove(key);
+    }
+    let child = command
         .args(arguments)
         .current_dir(folder)
         .stdin(std::process::Stdio::null())

@@ -44,7 +44,9 @@ impl World {
     /// The cluster engine on these servers (by URL), for tests that break them.
     pub fn cluster_on(amqp: &str, redis: &str, postgres: &str) -> anyhow::Result<Self> {
         // Redis has no virtual hosts: a prefix of its own keeps the claims of two tests apart.
-        let prefix = format!("t{}.", uuid::Uuid::now_v7().simple());
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        let (_, random) = name.split_at(16);
+        let prefix = format!("t{random}.");
         let top = format!(
             "engine = \"cluster\"\nqueue_prefix = {}\nshop_database = {}\n",
             quoted(&prefix),

@@ -77,6 +77,7 @@ impl Process {
         let names = settings.queue_names();
         let metrics = Metrics::new(&names)?;
         let (queues, claims) = connect(&settings).await?;
+        metrics.watch_broker(queues.clone())?;
         let readiness = Readiness::new();
         let mut service = Service::new(settings.shutdown_grace);
         service.spawn("topology", mismatch(queues.clone(), service.stop_token()));

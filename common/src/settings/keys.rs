@@ -194,7 +194,7 @@ pub const KEYS: [Key; 42] = [
     key("log.format", "text", "`text` or `json`"),
     key(
         "log.filter",
-        "info",
+        "info,sqlx=warn",
         "a tracing filter, such as `info,quittance_verifier=debug`",
     ),
 ];

@@ -155,6 +155,12 @@ impl Pipeline {
         };
         let mut process = Process::spawn(binary, name, arguments, &all, self.world.folder())?;
         process.wait_ready(admin).await?;
+        // Ingest is ready while its broker is away; stories begin with a broker that is there.
+        eventually("the engine is up", PATIENCE, async || {
+            let answer = http::once(admin, "GET", "/metrics", "", b"").await.ok()?;
+            (sum_of(&answer.text(), "quittance_broker_up", &[]) == 1).then_some(())
+        })
+        .await?;
         self.processes.insert(name.to_owned(), (process, admin));
         Ok(())
     }
