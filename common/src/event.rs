@@ -481,6 +481,17 @@ mod tests {
         assert_eq!(event.routing_key(), "paypal.payment.refunded");
     }
 
+    /// Others read this form: a change that this test sees needs a new version.
+    #[test]
+    fn the_wire_form_is_the_golden_one() {
+        let golden = include_str!("../../tests/golden/payment-event-v1.json");
+        let event = event(fixture!("cart_completed"));
+        let written: serde_json::Value = serde_json::from_slice(&event.to_json().unwrap()).unwrap();
+        let pinned: serde_json::Value = serde_json::from_str(golden).unwrap();
+        assert_eq!(written, pinned, "{written:#}");
+        assert_eq!(PaymentEvent::from_json(golden.as_bytes()).unwrap(), event);
+    }
+
     #[test]
     fn copies_of_one_event_have_one_message_id() {
         let first = event(fixture!("web_accept_completed_umlaut"));
