@@ -83,6 +83,11 @@ impl Mailer {
         Ok(Self { driver, from })
     }
 
+    /// Whether a mail that is sent twice arrives twice. In a Maildir it does not.
+    pub const fn repeats_arrive(&self) -> bool {
+        matches!(self.driver, Driver::Smtp(_))
+    }
+
     /// Hands one mail over. Sent again under the same `id`, it has the same Message-ID and, in a
     /// Maildir, the same file.
     pub async fn send(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quittance_common::disposition::{Disposition, Lot, Wait};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
-use quittance_common::shop::announcement::Announced;
+use quittance_common::shop::announcement::{Announced, Begun};
 use quittance_common::shop::{Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
 use quittance_common::{clock, failpoint};
@@ -26,6 +26,13 @@ const SEND_ATTEMPTS: u32 = 22;
 
 /// The shortest wait while the database is down.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long nobody else sends what one notifier has in hand: longer than a slow mail server takes.
+/// After a crash in the instant of sending the mail waits this long.
+const SENDING: Duration = Duration::from_mins(3);
+
+/// How soon a mail that somebody else sends now is looked at again.
+const SENDING_WAIT: Duration = Duration::from_secs(5);
 
 /// Sends customer notifications.
 #[derive(Debug)]
@@ -83,6 +90,18 @@ impl NotifyStage {
                 return Ok(retry_then_park(message, reason, error.to_string()));
             }
         };
+        let since = clock::now();
+        if self.mailer.repeats_arrive() {
+            let subject = &announcement.subject;
+            let begun = self
+                .shop
+                .begin_announcement(id, subject, effect, since, SENDING);
+            match begun.await? {
+                Begun::Mine => {}
+                Begun::Before => return Ok(nothing_more()),
+                Begun::Busy => return Ok(being_sent()),
+            }
+        }
         match self.mailer.send(id, message.timestamp, to, words).await {
             Ok(()) => {
                 failpoint::hit("notifier.after_send");
@@ -91,7 +110,10 @@ impl NotifyStage {
                 info!(mail.id = %id, effect, "notification sent");
                 Ok(nothing_more())
             }
-            Err(error) => Ok(self.not_sent(message, effect, &error)),
+            Err(error) => {
+                self.shop.give_up_announcement(id, since).await?;
+                Ok(self.not_sent(message, effect, &error))
+            }
         }
     }
 
@@ -197,6 +219,17 @@ impl Stage for NotifyStage {
     }
 
     async fn confirmed(&self, (): ()) {}
+}
+
+/// Another delivery of the same notification is in somebody's hands: no attempt is spent.
+fn being_sent() -> Disposition<()> {
+    Disposition::Retry {
+        wait: Wait::Free {
+            at_least: SENDING_WAIT,
+        },
+        reason: Reason::of("being_sent"),
+        detail: "another delivery of it is being sent now".to_owned(),
+    }
 }
 
 #[cfg(test)]

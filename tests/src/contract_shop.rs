@@ -18,6 +18,7 @@ use quittance_common::event::{
 };
 use quittance_common::ids::{GatewayId, MessageId};
 use quittance_common::money::Money;
+use quittance_common::shop::announcement::{Announced, Begun};
 use quittance_common::shop::{PaymentFilter, PaymentRow, ProductRow, Shop, StockRow};
 use quittance_fulfiller::fulfil::{Applied, apply};
 
@@ -33,6 +34,7 @@ pub async fn all(shop: &Shop) {
     events_of_one_payment_at_once_leave_what_they_would_leave_one_by_one(shop).await;
     a_refund_before_its_payment_ends_as_the_other_order(shop).await;
     an_outbox_row_is_leased_to_one_relay_only(shop).await;
+    a_notification_is_taken_in_hand_by_one_sender_only(shop).await;
     numbers_and_names_come_back_as_they_went_in(shop).await;
 }
 
@@ -244,6 +246,31 @@ pub async fn an_outbox_row_is_leased_to_one_relay_only(shop: &Shop) {
         shop.published(id, clock::now()).await.unwrap();
     }
     assert_eq!(shop.outbox_depth().await.unwrap(), 0);
+}
+
+/// Ten deliveries of one notification at once: one is sent, and never another.
+pub async fn a_notification_is_taken_in_hand_by_one_sender_only(shop: &Shop) {
+    let id = MessageId::from_name("contract: one sender");
+    let lease = Duration::from_secs(30);
+    let now = clock::now();
+    let begin = |at| shop.begin_announcement(id, "s", "mail_received", at, lease);
+    let answers = join_all((0..TASKS).map(|_| begin(now))).await;
+    let mine = answers
+        .into_iter()
+        .filter(|answer| *answer.as_ref().unwrap() == Begun::Mine)
+        .count();
+    assert_eq!(mine, 1, "taken in hand by several");
+    assert!(!shop.is_announced(id).await.unwrap());
+    let later = now.checked_add(lease).unwrap();
+    assert_eq!(begin(later).await.unwrap(), Begun::Mine);
+    shop.give_up_announcement(id, now).await.unwrap();
+    assert_eq!(begin(later).await.unwrap(), Begun::Busy);
+    shop.record_announcement(id, "s", "mail_received", Announced::Sent, later)
+        .await
+        .unwrap();
+    assert!(shop.is_announced(id).await.unwrap());
+    let much_later = later.checked_add(lease).unwrap();
+    assert_eq!(begin(much_later).await.unwrap(), Begun::Before);
 }
 
 /// Text of any script, exact prices, and skus with odd characters.

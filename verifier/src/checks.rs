@@ -177,10 +177,10 @@ fn amount(
             format!("a {event_type} of {gross} is no money coming in"),
         ));
     }
-    let Some(expected) = catalogue_total(&data.lines, prices) else {
+    let asked = asked(&data.lines, prices)?;
+    let Some(expected) = asked.total else {
         return unmatched_item(unmatched);
     };
-    let expected = expected?;
     if expected.currency() != gross.currency() {
         return Err(Refusal::new(
             "currency_mismatch",
@@ -188,6 +188,10 @@ fn amount(
         ));
     }
     match gross.minor().cmp(&expected.minor()) {
+        // An unknown item beside known ones does not make the known ones any cheaper.
+        std::cmp::Ordering::Equal | std::cmp::Ordering::Greater if !asked.complete => {
+            unmatched_item(unmatched)
+        }
         std::cmp::Ordering::Equal => Ok(Vec::new()),
         std::cmp::Ordering::Greater => Ok(vec![Reason::of("paid_above_catalogue")]),
         std::cmp::Ordering::Less => Err(Refusal::new(
@@ -207,25 +211,37 @@ fn unmatched_item(unmatched: Unmatched) -> Result<Vec<Reason>, Refusal> {
     }
 }
 
-/// What the catalogue asks for these lines; `None` when it does not know them all.
-fn catalogue_total(lines: &[Line], prices: &Prices) -> Option<Result<Money, Refusal>> {
-    let mut total: Option<Money> = None;
+/// What the catalogue asks for a cart.
+struct Asked {
+    /// For the lines that it knows; `None` when it knows none.
+    total: Option<Money>,
+    /// Whether it knows them all.
+    complete: bool,
+}
+
+fn asked(lines: &[Line], prices: &Prices) -> Result<Asked, Refusal> {
+    let mut asked = Asked {
+        total: None,
+        complete: true,
+    };
     for line in lines {
-        let price = prices.get(line.sku.as_ref()?)?;
-        let asked = price.checked_mul(i64::from(line.quantity));
-        let sum = match total {
-            None => asked,
-            Some(total) => asked.and_then(|asked| total.checked_add(asked)),
+        let Some(price) = line.sku.as_ref().and_then(|sku| prices.get(sku)) else {
+            asked.complete = false;
+            continue;
         };
-        let Some(sum) = sum else {
-            return Some(Err(Refusal::new(
+        let cost = price.checked_mul(i64::from(line.quantity));
+        let sum = match asked.total {
+            None => cost,
+            Some(total) => cost.and_then(|cost| total.checked_add(cost)),
+        };
+        asked.total = Some(sum.ok_or_else(|| {
+            Refusal::new(
                 "currency_mismatch",
                 "the items of the cart have prices that cannot be added",
-            )));
-        };
-        total = Some(sum);
+            )
+        })?);
     }
-    total.map(Ok)
+    Ok(asked)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use quittance_common::event::EventType;
+use quittance_common::ids::MessageId;
 use quittance_common::message::Headers;
 use quittance_common::settings::{NotifyDriver, NotifySettings};
 use quittance_common::shop::SubjectKey;
@@ -143,6 +144,52 @@ async fn mail_server(reply: &'static str) -> String {
         }
     });
     format!("smtp://{address}")
+}
+
+#[tokio::test]
+async fn two_deliveries_of_one_notification_at_once_send_one_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let url = mail_server("250 ok").await;
+    let [one, two] = [(); 2].map(|()| stage(&shop, NotifyDriver::Smtp(url.clone().into())));
+    let message = message(Some("buyer@example.org"), 0);
+    let (first, second) = tokio::join!(one.handle(&message), two.handle(&message));
+    let sent = [&first, &second]
+        .into_iter()
+        .filter(|disposition| matches!(disposition, Disposition::Forward { .. }))
+        .count();
+    assert_eq!(sent, 1, "{first:?} {second:?}");
+    let waits = |disposition: &Disposition<()>| {
+        matches!(disposition, Disposition::Retry { wait: Wait::Free { .. }, reason, .. }
+            if reason.as_str() == "being_sent")
+    };
+    assert!(waits(&first) || waits(&second), "{first:?} {second:?}");
+    let again = two.handle(&message).await;
+    assert!(matches!(again, Disposition::Forward { .. }), "{again:?}");
+    assert_eq!(shop.count_announcements("sent").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_hand_is_sent_when_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let id = MessageId::from_name("mail");
+    let begin = async |seconds| {
+        let begun = shop.begin_announcement(id, "s", "mail_received", at(seconds), SENDING);
+        begun.await.unwrap()
+    };
+    assert_eq!(begin(0).await, Begun::Mine);
+    assert_eq!(begin(179).await, Begun::Busy);
+    assert_eq!(begin(180).await, Begun::Mine);
+    // Who overslept gives back nothing of the new owner's.
+    shop.give_up_announcement(id, at(0)).await.unwrap();
+    assert_eq!(begin(181).await, Begun::Busy);
+    shop.give_up_announcement(id, at(180)).await.unwrap();
+    assert_eq!(begin(182).await, Begun::Mine);
+    let outcome = Announced::Sent;
+    let recorded = shop.record_announcement(id, "s", "mail_received", outcome, at(183));
+    recorded.await.unwrap();
+    assert_eq!(begin(10_000).await, Begun::Before);
 }
 
 #[tokio::test]

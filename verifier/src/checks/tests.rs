@@ -156,6 +156,31 @@ fn an_item_that_the_catalogue_does_not_know_goes_to_a_person() {
 }
 
 #[test]
+fn an_unknown_item_in_the_cart_does_not_hide_the_price_of_a_known_one() {
+    let lenient = |gross: &str, lines| {
+        let notification = notification(paid_to("pay@shop.example"), reading(Some(gross), lines));
+        check(
+            &notification,
+            &account(&["pay@shop.example"]),
+            &prices(),
+            Unmatched::Accept,
+        )
+        .map(|flags| flags.concat().iter().map(ToString::to_string).collect())
+        .map_err(|refusal| refusal.reason.to_string())
+    };
+    let cart = || vec![line("POT", 1), line("CUP", 1)];
+    assert_eq!(lenient("0.05 EUR", cart()), Err("amount_mismatch".into()));
+    assert_eq!(lenient("500 JPY", cart()), Err("currency_mismatch".into()));
+    let flagged: Result<Vec<String>, String> = Ok(vec!["unmatched_item".into()]);
+    assert_eq!(lenient("20.00 EUR", cart()), flagged);
+    assert_eq!(lenient("25.00 EUR", cart()), flagged);
+    assert_eq!(
+        outcome_of("25.00 EUR", cart()),
+        Err("unmatched_item".into())
+    );
+}
+
+#[test]
 fn a_completed_payment_of_a_negative_amount_is_refused() {
     assert_eq!(
         outcome_of("-20.00 EUR", vec![line("POT", 1)]),
