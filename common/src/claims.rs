@@ -42,12 +42,13 @@ impl Fingerprint {
     }
 }
 
-/// Who claims: one random token a process, so that a retry after a lost reply is recognised.
+/// Who claims: one random token a delivery in hand, so that a retry after a lost reply is
+/// recognised, and two copies of a message in one process keep out of each other's way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner(String);
 
 impl Owner {
-    /// A new token, unique to this process.
+    /// A new token.
     pub fn new() -> Self {
         Self(uuid::Uuid::now_v7().simple().to_string())
     }

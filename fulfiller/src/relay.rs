@@ -19,17 +19,15 @@ use tracing::{debug, warn};
 /// process, or before a crash.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a row is ours; longer than any publish takes.
-const LEASE: Duration = Duration::from_secs(10);
+/// By how much a row is ours for longer than a publish may take.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a row that could not be published rests.
 const REST: Duration = Duration::from_secs(1);
 
-/// Rows leased at once.
-const BATCH: u16 = 64;
-
-/// Publishes in flight.
-const CONCURRENCY: usize = 16;
+/// Rows leased at once, and all published at once: a row that waited for its turn could outlast
+/// its lease, and be published by another relay too.
+const BATCH: u16 = 16;
 
 /// Publishes the outbox of one shop database. Any number may run; leases keep them apart.
 #[derive(Debug)]
@@ -37,6 +35,7 @@ pub struct Relay {
     shop: Shop,
     queues: Queues,
     outbox_written: Arc<Notify>,
+    lease: Duration,
 }
 
 /// What became of one look at the outbox.
@@ -49,12 +48,19 @@ enum Look {
 }
 
 impl Relay {
-    /// A relay from `shop` to `queues`, woken by `outbox_written`.
-    pub const fn new(shop: Shop, queues: Queues, outbox_written: Arc<Notify>) -> Self {
+    /// A relay from `shop` to `queues`, woken by `outbox_written`. A publish takes at most
+    /// `publish_timeout`.
+    pub const fn new(
+        shop: Shop,
+        queues: Queues,
+        outbox_written: Arc<Notify>,
+        publish_timeout: Duration,
+    ) -> Self {
         Self {
             shop,
             queues,
             outbox_written,
+            lease: publish_timeout.saturating_add(LEASE_MARGIN),
         }
     }
 
@@ -76,13 +82,16 @@ impl Relay {
 
     /// Publishes one batch.
     async fn look(&self) -> Result<Look, ShopError> {
-        let rows = self.shop.lease_outbox(clock::now(), LEASE, BATCH).await?;
+        let rows = self
+            .shop
+            .lease_outbox(clock::now(), self.lease, BATCH)
+            .await?;
         if rows.is_empty() {
             return Ok(Look::Rest);
         }
         let results: Vec<Result<bool, ShopError>> = stream::iter(rows)
             .map(|row| self.publish(row))
-            .buffer_unordered(CONCURRENCY)
+            .buffer_unordered(usize::from(BATCH))
             .collect()
             .await;
         let mut look = Look::More;

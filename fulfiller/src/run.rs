@@ -1,11 +1,12 @@
 //! Puts the fulfiller's parts together and runs them as tasks of a process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quittance_common::consumer;
 use quittance_common::queue::{Queues, WorkQueue};
 use quittance_common::runtime::{Service, Shell};
-use quittance_common::settings::Settings;
+use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Notify;
 
@@ -56,9 +57,22 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     Ok(Parts {
         fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone()),
         notify: NotifyStage::new(shop.clone(), templates, mailer, metrics.clone()),
-        relay: Relay::new(shop.clone(), queues, outbox_written),
+        relay: Relay::new(
+            shop.clone(),
+            queues,
+            outbox_written,
+            publish_timeout(settings),
+        ),
         shop,
     })
+}
+
+/// How long a publish may take. The embedded engine has no limit of its own: a disk is quick.
+fn publish_timeout(settings: &Settings) -> Duration {
+    match &settings.engine {
+        Engine::Embedded { .. } => Duration::from_secs(5),
+        Engine::Cluster(cluster) => cluster.publish_timeout,
+    }
 }
 
 /// Starts both stages and the relay in `service`.

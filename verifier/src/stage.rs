@@ -200,6 +200,9 @@ impl Verifier {
             let verdict = gateway::judge(raw.gateway, &reply);
             permit.report(match verdict {
                 Verdict::Verified(_) | Verdict::Invalid => Report::Answered,
+                // An error of the client's making says nothing about the gateway's health: crafted
+                // messages must not be able to open the breaker for everybody.
+                Verdict::Indeterminate { .. } if is_our_fault(reply.status) => Report::Abandoned,
                 Verdict::Indeterminate { .. } => Report::Failed,
             });
             verdict
@@ -389,6 +392,11 @@ impl Stage for Verifier {
             }
         }
     }
+}
+
+/// A 4xx, but for "later" (408, 429).
+const fn is_our_fault(status: u16) -> bool {
+    matches!(status, 400..=499) && !matches!(status, 408 | 429)
 }
 
 /// Nothing to publish: the message is settled.

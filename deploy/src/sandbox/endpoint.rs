@@ -106,6 +106,7 @@ fn broken(fault: Fault, line: &Line) -> Option<Response> {
         Mode::Html => html(StatusCode::OK, FATAL_FAILURE),
         Mode::Invalid => html(StatusCode::OK, "INVALID"),
         Mode::Reset => half_an_answer(line.clone()),
+        Mode::Error403 => html(StatusCode::FORBIDDEN, FATAL_FAILURE),
         Mode::Error500 => html(StatusCode::INTERNAL_SERVER_ERROR, FATAL_FAILURE),
         Mode::Redirect => (
             StatusCode::FOUND,

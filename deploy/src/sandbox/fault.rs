@@ -21,6 +21,9 @@ pub enum Mode {
     Invalid,
     /// The connection is reset in the middle of the answer.
     Reset,
+    /// `403`, as an edge answers to what it finds suspicious.
+    #[serde(rename = "error_403")]
+    Error403,
     /// `500`.
     #[serde(rename = "error_500")]
     Error500,

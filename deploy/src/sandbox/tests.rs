@@ -97,6 +97,7 @@ async fn ordered_faults_reach_a_client() {
     for (mode, status, body) in [
         (Mode::Html, 200, "Fatal Failure"),
         (Mode::Invalid, 200, "INVALID"),
+        (Mode::Error403, 403, "Fatal Failure"),
         (Mode::Error500, 500, "Fatal Failure"),
         (Mode::Redirect, 302, ""),
         (Mode::Empty, 200, ""),

@@ -8,6 +8,8 @@ use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
     while_the_gateway_is_away_the_breaker_opens_and_no_attempt_is_spent,
+    a_gateway_that_breaks_off_for_a_while_loses_nothing,
+    crafted_messages_cannot_open_the_breaker_for_everybody,
     an_answer_that_is_no_verdict_is_asked_again_and_never_taken_for_one,
     an_invalid_that_turns_into_verified_is_fulfilled,
 );
@@ -15,29 +17,92 @@ on_both_engines!(
 async fn while_the_gateway_is_away_the_breaker_opens_and_no_attempt_is_spent(
     engine: Engine,
 ) -> anyhow::Result<()> {
-    let pipeline = Pipeline::start(engine).await?;
-    pipeline.sandbox.set_fault(Fault::lasting(Mode::Refuse));
-    for number in 0..5 {
-        let ipn = Ipn::payment(&format!("TXAWAY{number}"), "MUG", 1, "9.90");
-        pipeline.accept(&ipn).await?;
-    }
-    eventually("the breaker is open", PATIENCE, async || {
-        (pipeline.metric("quittance_breaker_state", &[]).await == 2).then_some(())
+    let (pipeline, mut cable) = Pipeline::start_behind_proxy(engine).await?;
+    cable.set(quittance_tests::Mode::Refuse).await?;
+    outage(&pipeline, "TXAWAY", async || {
+        cable.set(quittance_tests::Mode::Pass).await
     })
     .await?;
-    pipeline.sandbox.set_fault(Fault::default());
+    let logs = pipeline.logs()?;
+    assert!(
+        logs.contains("gateway_unreachable"),
+        "the outage is told:\n{logs}"
+    );
+    assert!(
+        !logs.contains("attempt=1"),
+        "an attempt was spent on a gateway that is away:\n{logs}"
+    );
+    Ok(())
+}
+
+async fn a_gateway_that_breaks_off_for_a_while_loses_nothing(engine: Engine) -> anyhow::Result<()> {
+    let pipeline = Pipeline::start(engine).await?;
+    pipeline.sandbox.set_fault(Fault::lasting(Mode::Refuse));
+    outage(&pipeline, "TXBREAK", async || {
+        pipeline.sandbox.set_fault(Fault::default());
+        Ok(())
+    })
+    .await
+}
+
+/// Sends five payments into an outage, waits for the breaker, ends the outage, and asks for all
+/// five, and for a breaker that is closed again.
+async fn outage(
+    pipeline: &Pipeline,
+    name: &str,
+    end: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for number in 0..5 {
         pipeline
-            .settled(&format!("TXAWAY{number}"), "completed")
+            .accept(&Ipn::payment(&format!("{name}{number}"), "MUG", 1, "9.90"))
+            .await?;
+    }
+    let breaker = async |level| {
+        eventually(
+            &format!("the breaker is at {level}"),
+            PATIENCE,
+            async || (pipeline.metric("quittance_breaker_state", &[]).await == level).then_some(()),
+        )
+        .await
+    };
+    breaker(2).await?;
+    end().await?;
+    for number in 0..5 {
+        pipeline
+            .settled(&format!("{name}{number}"), "completed")
             .await?;
     }
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("MUG").await?, (5, 0, 0));
     assert_eq!(pipeline.depth("verify.dead").await?, 0);
-    eventually("the breaker is closed again", PATIENCE, async || {
-        (pipeline.metric("quittance_breaker_state", &[]).await == 0).then_some(())
+    breaker(0).await
+}
+
+async fn crafted_messages_cannot_open_the_breaker_for_everybody(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = Pipeline::start(engine).await?;
+    // What an edge answers to a body that it finds suspicious.
+    let suspicious = Fault {
+        count: Some(4),
+        ..Fault::lasting(Mode::Error403)
+    };
+    pipeline.sandbox.set_fault(suspicious);
+    for number in 0..4 {
+        pipeline
+            .post(&Ipn::payment(&format!("TXCRAFT{number}"), "MUG", 1, "9.90").bytes())
+            .await?;
+    }
+    eventually("all four have been asked for", PATIENCE, async || {
+        (pipeline.sandbox.postbacks().len() >= 4).then_some(())
     })
     .await?;
+    pipeline
+        .accept(&Ipn::payment("TXHONEST", "MUG", 1, "9.90"))
+        .await?;
+    pipeline.settled("TXHONEST", "completed").await?;
+    pipeline.parked("invalid", 4).await?;
+    assert!(!pipeline.logs()?.contains("breaker_open"));
     Ok(())
 }
 

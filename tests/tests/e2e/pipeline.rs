@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use quittance_common::settings::Settings;
+use quittance_common::shop::Shop;
 use quittance_deploy::demo::body::{Ipn, RECEIVER_EMAIL, RECEIVER_ID};
 use quittance_deploy::sandbox::{Sandbox, SandboxHandle};
-use quittance_tests::{Process, World, eventually, http, ports, process};
+use quittance_tests::{ChaosProxy, Process, World, eventually, http, ports, process};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -73,23 +75,47 @@ impl Pipeline {
 
     /// A deployment with stock, and nothing running but the gateway.
     pub(crate) async fn prepare(engine: Engine) -> anyhow::Result<Self> {
-        let world = match engine {
-            Engine::Embedded => World::embedded()?,
-            Engine::Cluster => World::cluster("story").await?,
-        };
-        Self::prepare_in(engine, world).await
+        Self::prepare_in(engine, Self::world(engine).await?).await
+    }
+
+    /// A deployment's folder and servers.
+    async fn world(engine: Engine) -> anyhow::Result<World> {
+        match engine {
+            Engine::Embedded => World::embedded(),
+            Engine::Cluster => World::cluster("story").await,
+        }
+    }
+
+    /// Everything running, and the gateway behind a cable that can be cut.
+    pub(crate) async fn start_behind_proxy(engine: Engine) -> anyhow::Result<(Self, ChaosProxy)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let proxy = ChaosProxy::start(listener.local_addr()?).await?;
+        let gateway = format!("http://{}/cgi-bin/webscr", proxy.address());
+        let world = Self::world(engine).await?;
+        let mut pipeline = Self::prepare_with(engine, world, listener, Some(&gateway)).await?;
+        pipeline.start_all().await?;
+        Ok((pipeline, proxy))
     }
 
     /// The same in a world of the caller's making.
     pub(crate) async fn prepare_in(engine: Engine, world: World) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::prepare_with(engine, world, listener, None).await
+    }
+
+    async fn prepare_with(
+        engine: Engine,
+        world: World,
+        listener: TcpListener,
+        gateway: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let sandbox = Sandbox::start(listener)?;
         let mail = world.folder().join("mail");
         let world = world
             .live_account(
                 "default",
                 &[RECEIVER_ID, RECEIVER_EMAIL],
-                &sandbox.webscr_url(),
+                gateway.unwrap_or(&sandbox.webscr_url()),
             )
             .with_top("shutdown_grace = \"8s\"")
             .with_table(QUICK)
@@ -316,8 +342,16 @@ impl Pipeline {
         .await
     }
 
-    /// Waits until every work queue and delay queue is empty.
+    /// Waits until the outbox, every work queue and every delay queue is empty.
     pub(crate) async fn drained(&self) -> anyhow::Result<()> {
+        let path = PathBuf::from(self.settings()?);
+        let settings = Settings::load(Some(&path), &BTreeMap::new())?;
+        let shop = Shop::open(&settings.shop_database).await?;
+        eventually("the outbox is empty", PATIENCE, async || {
+            (shop.outbox_depth().await.ok()? == 0).then_some(())
+        })
+        .await?;
+        shop.close().await;
         eventually(
             "all work and delay queues are empty",
             PATIENCE,
