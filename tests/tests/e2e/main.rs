@@ -17,3 +17,4 @@ mod rules;
 mod settings;
 mod shop;
 mod topology;
+mod traps;
