@@ -3,13 +3,13 @@
 
 mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quittance_common::clock;
-use quittance_common::ids::{Sku, TxnId};
+use quittance_common::ids::{Reason, Sku, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::Notification;
 use quittance_common::queue::embedded::Onlooker;
@@ -100,8 +100,8 @@ pub fn checks_without_shop(
     if flags.iter().flatten().any(|flag| is_priced(flag.as_str())) {
         passed.push("price: needs the shop database".to_owned());
     }
-    let others = flags.iter().flatten().map(|flag| flag.as_str());
-    let others: std::collections::BTreeSet<&str> = others.filter(|flag| !is_priced(flag)).collect();
+    let others = flags.iter().flatten().map(Reason::as_str);
+    let others: BTreeSet<&str> = others.filter(|flag| !is_priced(flag)).collect();
     passed.extend(others.into_iter().map(|flag| format!("flag: {flag}")));
     Ok(passed)
 }

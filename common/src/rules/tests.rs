@@ -21,20 +21,20 @@ fn rule(index: usize, when: Criteria, then: Ruling) -> Rule {
     Rule { index, when, then }
 }
 
-fn pattern(text: &str) -> Option<Pattern> {
-    Some(text.parse().unwrap())
+fn pattern(text: &str) -> Pattern {
+    text.parse().unwrap()
 }
 
 fn by_event(text: &str) -> Criteria {
     Criteria {
-        event: pattern(text),
+        event: Some(pattern(text)),
         ..Criteria::default()
     }
 }
 
 fn by_item(text: &str) -> Criteria {
     Criteria {
-        item: pattern(text),
+        item: Some(pattern(text)),
         ..Criteria::default()
     }
 }
@@ -98,7 +98,7 @@ fn an_event_that_names_no_item_is_about_what_its_payment_bought() {
 #[test]
 fn an_event_without_transaction_type_matches_no_transaction_type() {
     let when = Criteria {
-        txn_type: pattern("*"),
+        txn_type: Some(pattern("*")),
         ..Criteria::default()
     };
     assert!(when.matches(&Facts::of(&cart())));
