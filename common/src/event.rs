@@ -68,6 +68,25 @@ pub enum EventType {
 }
 
 impl EventType {
+    /// Every type, in the order of the documentation.
+    pub const ALL: [Self; 15] = [
+        Self::Completed,
+        Self::Pending,
+        Self::Denied,
+        Self::Failed,
+        Self::Expired,
+        Self::Voided,
+        Self::Refunded,
+        Self::Reversed,
+        Self::ReversalCanceled,
+        Self::Noted,
+        Self::DisputeOpened,
+        Self::DisputeAdjusted,
+        Self::SubscriptionChanged,
+        Self::PayoutItem,
+        Self::Unknown,
+    ];
+
     /// The name: CloudEvents `type`, and the routing key's second part.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -526,14 +545,7 @@ mod tests {
 
     #[test]
     fn every_event_type_has_the_name_that_it_is_written_with() {
-        for event_type in [
-            EventType::Completed,
-            EventType::ReversalCanceled,
-            EventType::DisputeAdjusted,
-            EventType::SubscriptionChanged,
-            EventType::PayoutItem,
-            EventType::Unknown,
-        ] {
+        for event_type in EventType::ALL {
             let written = serde_json::to_value(event_type).unwrap();
             assert_eq!(written, event_type.as_str());
         }

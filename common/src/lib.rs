@@ -10,6 +10,7 @@
 //! | [`key`] | the business key of an event: what makes two messages the same |
 //! | [`event`] | the payment event that a verified notification becomes (`CloudEvents` JSON) |
 //! | [`gateway`] | the protocols as data and pure functions: how to authenticate, judge and read |
+//! | [`rules`] | which events are processed, only recorded, or ignored |
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
 //! | [`queue`] | the queue port: `RabbitMQ` and the embedded engine |
@@ -34,6 +35,7 @@ pub mod money;
 pub mod notification;
 pub mod queue;
 pub mod retry;
+pub mod rules;
 pub mod runtime;
 pub mod settings;
 pub mod shop;

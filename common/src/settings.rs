@@ -8,6 +8,7 @@ pub mod keys;
 pub mod mistake;
 mod parse;
 pub mod reader;
+mod rule_tables;
 mod rules;
 mod source;
 
@@ -24,6 +25,7 @@ pub use reader::{from_process, process_environment};
 use crate::event::Environment;
 use crate::ids::{AccountId, GatewayId};
 use crate::retry::Ladder;
+use crate::rules::Rules;
 
 /// The exit code for bad settings, `EX_CONFIG` of `sysexits.h`: a restart will not help.
 pub const EXIT_CONFIG: u8 = 78;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub ladder: Ladder,
     /// `[[account]]`, at least one.
     pub accounts: Vec<Account>,
+    /// `[[rule]]`, in order.
+    pub rules: Rules,
     /// `[log]`.
     pub log: LogSettings,
 }

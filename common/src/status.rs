@@ -21,6 +21,9 @@ macro_rules! vocabulary {
         }
 
         impl $name {
+            /// Every word that this build knows, by canonical name.
+            pub const KNOWN: &'static [&'static str] = &[$($text),+];
+
             /// The canonical name: lower case with underscores.
             pub fn as_str(&self) -> &str {
                 match self {

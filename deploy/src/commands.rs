@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod payments;
 mod queues;
+mod rules;
 mod sandbox;
 mod send;
 mod serve;
@@ -47,6 +48,9 @@ enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(config::Command),
+    /// Try the rules on a notification.
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Compare the broker with what is needed, or set it up.
     #[command(subcommand)]
     Topology(crate::topology::Command),
@@ -140,6 +144,7 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
         Command::Sandbox(arguments) => sandbox::run(arguments, context).await,
         Command::Send(arguments) => send::run(&arguments, context).await,
         Command::Config(command) => config::run(command, &mut context),
+        Command::Rules(command) => rules::run(command, &mut context),
         Command::Topology(command) => topology::run(command, context).await,
         Command::Queues(command) => queues::run(command, context).await,
         Command::Payments(command) => payments::run(command, context).await,

@@ -3,24 +3,26 @@
 
 mod stages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quittance_common::clock;
-use quittance_common::ids::{Sku, TxnId};
+use quittance_common::ids::{Reason, Sku, TxnId};
 use quittance_common::message::Message;
+use quittance_common::notification::Notification;
 use quittance_common::queue::embedded::Onlooker;
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
-use quittance_common::settings::{Engine, Settings};
+use quittance_common::settings::{Account, Engine, Settings, Unmatched};
 use quittance_common::shop::Shop;
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::listing::PaymentFilter;
+use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +79,31 @@ impl SettingsSource {
 /// The settings in effect as `(key, value)`, secrets as `(set)`.
 pub fn describe(settings: &Settings) -> Vec<(String, String)> {
     settings.describe()
+}
+
+/// The verifier's checks, as far as they go without the shop's prices and orders: what each came to.
+///
+/// # Errors
+/// The refusal, as `reason: detail`.
+pub fn checks_without_shop(
+    notification: &Notification,
+    account: &Account,
+) -> Result<Vec<String>, String> {
+    let prices = checks::Prices::new();
+    let flags = checks::check(notification, account, &prices, Unmatched::Accept)
+        .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
+    let is_priced = |flag: &str| flag == "unmatched_item";
+    let mut passed = vec![
+        "environment: passed".to_owned(),
+        "receiver: passed".to_owned(),
+    ];
+    if flags.iter().flatten().any(|flag| is_priced(flag.as_str())) {
+        passed.push("price: needs the shop database".to_owned());
+    }
+    let others = flags.iter().flatten().map(Reason::as_str);
+    let others: BTreeSet<&str> = others.filter(|flag| !is_priced(flag)).collect();
+    passed.extend(others.into_iter().map(|flag| format!("flag: {flag}")));
+    Ok(passed)
 }
 
 /// How full the queues are. The embedded engine's file is only looked at: a server may own it.

@@ -4,12 +4,14 @@
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
+use quittance_common::rules::{Facts, Rules};
 use quittance_common::shop::{
     Books, Hold, Movement, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError,
 };
 
 use crate::announcement::{Announcement, News};
 use crate::payment::{self, Effect, Payment};
+use crate::policy;
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +55,19 @@ impl ApplyError {
     }
 }
 
-/// Applies `event`. After an error the outcome may be unknown: apply it again.
+/// Applies `event` with everything that the built-in table says, as [`apply_by`] without rules.
 pub async fn apply(
+    shop: &Shop,
+    event: &PaymentEvent,
+    now: Timestamp,
+) -> Result<Applied, ApplyError> {
+    apply_by(&Rules::default(), shop, event, now).await
+}
+
+/// Applies `event`, and of what follows from it only what `rules` let through. After an error the
+/// outcome may be unknown: apply it again.
+pub async fn apply_by(
+    rules: &Rules,
     shop: &Shop,
     event: &PaymentEvent,
     now: Timestamp,
@@ -73,7 +86,7 @@ pub async fn apply(
     }
     let events = books.events().await?;
     let payment = payment::fold(&events);
-    let done = carry_out(&mut books, event, &payment, &events).await?;
+    let done = carry_out(&mut books, rules, event, &payment, &events).await?;
     let mut flags = payment.flags.clone();
     flags.extend(books.stock_flags().await?);
     if let Some(order) = &payment.settles
@@ -89,23 +102,31 @@ pub async fn apply(
             flags,
         })
         .await?;
-    books.enqueue(&for_the_shop(event)?).await?;
+    let facts = Facts::within(event, &events);
+    if rules.decide(&facts).ruling.tells_shop() {
+        books.enqueue(&for_the_shop(event)?).await?;
+    }
     failpoint::hit("fulfiller.before_commit");
     books.commit().await?;
     failpoint::hit("fulfiller.after_commit");
     Ok(Applied::New(done))
 }
 
-/// Has every effect that the payment should have had and has not.
+/// Has every effect that the payment should have had and has not, as far as `rules` let it.
 async fn carry_out(
     books: &mut Books,
+    rules: &Rules,
     event: &PaymentEvent,
     payment: &Payment,
     events: &[PaymentEvent],
 ) -> Result<Vec<Done>, ApplyError> {
     let had = books.effects().await?;
+    let permitted = policy::permit(payment::effects(payment, events), events, rules, &had);
+    for marker in &permitted.withheld {
+        books.note_effect(marker).await?;
+    }
     let mut done = Vec::new();
-    for effect in payment::effects(payment, events) {
+    for effect in permitted.effects {
         match effect {
             // Sold before: what may have been given back since is not taken again.
             Effect::Stock(Hold::Taken) if had.contains(Movement::Taken.as_str()) => {}

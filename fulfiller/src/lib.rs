@@ -5,6 +5,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`payment`] | what all events of one payment mean together, in any order (pure) |
+//! | [`policy`] | which of its effects the shop's rules let through (pure) |
 //! | [`announcement`], [`templates`] | what a customer is told, and in which words (pure) |
 //! | [`fulfil`] | one event, one transaction |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
@@ -19,6 +20,7 @@ pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod payment;
+pub mod policy;
 pub mod relay;
 pub mod run;
 pub mod stage;

@@ -1,6 +1,7 @@
 //! What the fulfiller counts.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use quittance_common::rules::Ruling;
 
 /// Effects, as labels; each series starts at zero.
 const EFFECTS: [&str; 9] = [
@@ -23,11 +24,13 @@ const OUTCOMES: [&str; 5] = ["done", "sent", "skipped", "retried", "rejected"];
 pub struct Metrics {
     effects: IntCounterVec,
     backorders: IntCounter,
+    rules: IntCounterVec,
     duplicates: IntCounterVec,
 }
 
 impl Metrics {
-    /// Registers `quittance_effects_total` and `quittance_backorders_total`. `duplicates` is the
+    /// Registers `quittance_effects_total`, `quittance_backorders_total` and
+    /// `quittance_rules_total`. `duplicates` is the
     /// shared `quittance_duplicates_total{stage}`, which several stages of one process count.
     pub fn register(
         registry: &Registry,
@@ -44,6 +47,17 @@ impl Metrics {
             "quittance_backorders_total",
             "Items that were paid for and not on the shelf.",
         )?;
+        let rules = IntCounterVec::new(
+            Opts::new(
+                "quittance_rules_total",
+                "Events that were settled, by the action of the rule that decided.",
+            ),
+            &["action"],
+        )?;
+        for action in Ruling::ACTIONS {
+            rules.with_label_values(&[action]);
+        }
+        registry.register(Box::new(rules.clone()))?;
         registry.register(Box::new(effects.clone()))?;
         registry.register(Box::new(backorders.clone()))?;
         for effect in EFFECTS {
@@ -57,6 +71,7 @@ impl Metrics {
         Ok(Self {
             effects,
             backorders,
+            rules,
             duplicates,
         })
     }
@@ -75,6 +90,11 @@ impl Metrics {
     /// One effect.
     pub fn effect(&self, effect: &'static str, outcome: &'static str) {
         self.effects.with_label_values(&[effect, outcome]).inc();
+    }
+
+    /// One event that a rule, or the built-in table, decided.
+    pub fn ruled(&self, ruling: Ruling) {
+        self.rules.with_label_values(&[ruling.action()]).inc();
     }
 
     /// So many items owed.

@@ -55,7 +55,8 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     let templates = Templates::built_in(&settings.notify.shop_name)?;
     let mailer = Mailer::new(&settings.notify)?;
     Ok(Parts {
-        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone()),
+        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone())
+            .with_rules(settings.rules.clone()),
         notify: NotifyStage::new(shop.clone(), templates, mailer, metrics.clone()),
         relay: Relay::new(
             shop.clone(),

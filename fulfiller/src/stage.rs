@@ -9,13 +9,14 @@ use quittance_common::disposition::{Disposition, Lot, Wait};
 use quittance_common::event::{EventError, PaymentEvent};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
+use quittance_common::rules::{Decision, Facts, Rules, Ruling};
 use quittance_common::shop::Shop;
 use quittance_common::stage::{Stage, StageName};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::availability::Availability;
-use crate::fulfil::{Applied, ApplyError, apply};
+use crate::fulfil::{Applied, ApplyError, apply_by};
 use crate::metrics::Metrics;
 
 /// Attempts at a message that cannot be understood or applied before a person gets it: enough for
@@ -29,6 +30,7 @@ const DATABASE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct FulfilStage {
     shop: Shop,
+    rules: Rules,
     availability: Availability,
     outbox_written: Arc<Notify>,
     metrics: Metrics,
@@ -41,8 +43,36 @@ impl FulfilStage {
         Self {
             availability: Availability::new(shop.clone()),
             shop,
+            rules: Rules::default(),
             outbox_written,
             metrics,
+        }
+    }
+
+    /// The same under the shop's rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// Counts what was decided about a new event, and tells who withheld something.
+    fn ruled(&self, message: &Message, event: &PaymentEvent, decision: Decision) {
+        self.metrics.ruled(decision.ruling);
+        let (rule, action) = (decision.by, decision.ruling.action());
+        match decision.ruling {
+            Ruling::Process { .. } => {
+                debug!(message.id = %message.id, event.key = %event.key, %rule, action, "rule matched");
+            }
+            Ruling::Record | Ruling::Ignore => {
+                info!(
+                    message.id = %message.id,
+                    event.key = %event.key,
+                    event.type = %event.event_type,
+                    %rule,
+                    action,
+                    "event withheld by a rule"
+                );
+            }
         }
     }
 
@@ -106,8 +136,18 @@ impl Stage for FulfilStage {
             Ok(event) => event,
             Err((reason, detail)) => return retry_then_park(message, reason, detail),
         };
-        match apply(&self.shop, &event, clock::now()).await {
-            Ok(applied) => self.settled(&event, applied),
+        let decision = self.rules.decide(&Facts::of(&event));
+        if decision.ruling == Ruling::Ignore {
+            self.ruled(message, &event, decision);
+            return nothing_more();
+        }
+        match apply_by(&self.rules, &self.shop, &event, clock::now()).await {
+            Ok(applied) => {
+                if matches!(applied, Applied::New(_)) {
+                    self.ruled(message, &event, decision);
+                }
+                self.settled(&event, applied)
+            }
             Err(error) => self.failed(message, &error),
         }
     }

@@ -49,7 +49,7 @@ const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 50] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -191,6 +191,23 @@ pub const KEYS: [Key; 42] = [
     .secret(),
     optional("account.*.postback_url", POSTBACK_URL),
     optional("account.*.pdt_url", POSTBACK_URL),
+    optional("rule.*.gateway", "`paypal`"),
+    optional("rule.*.account", "the `id` of an account"),
+    optional(
+        "rule.*.event",
+        "an event type such as `payment.refunded`, with `*` for any text: `subscription.*`",
+    ),
+    optional(
+        "rule.*.txn_type",
+        "a transaction type such as `web_accept`, with `*` for any text: `subscr_*`",
+    ),
+    optional(
+        "rule.*.item",
+        "a sku, with `*` for any text: `EBOOK-*`; every item must match",
+    ),
+    optional("rule.*.action", "`process`, `record` or `ignore`"),
+    optional("rule.*.stock", "`apply` or `ignore`"),
+    optional("rule.*.notify", "`send` or `none`"),
     key("log.format", "text", "`text` or `json`"),
     key(
         "log.filter",

@@ -16,7 +16,7 @@ use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
     LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rules,
+    rule_tables, rules,
 };
 use crate::event::Environment;
 
@@ -87,7 +87,7 @@ pub(super) struct Reader {
 
 /// The value is wrong, which is noted.
 #[derive(Debug, Clone, Copy)]
-struct Noted;
+pub(super) struct Noted;
 
 impl Reader {
     /// Notes a mistake about `key`, with the place where it was set.
@@ -129,7 +129,7 @@ impl Reader {
     }
 
     /// A key that need not be set.
-    fn read_optional<T>(
+    pub(super) fn read_optional<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Option<T>,
@@ -166,17 +166,14 @@ impl Reader {
         })
     }
 
-    /// The indices under which accounts are set, in rising order.
-    fn account_indices(&self) -> BTreeSet<usize> {
+    /// The indices under which the tables of a list (`account`, `rule`) are set, in rising order.
+    pub(super) fn indices(&self, list: &str) -> BTreeSet<usize> {
         self.sources
             .values
             .keys()
             .filter_map(|key| {
-                key.strip_prefix("account.")?
-                    .split('.')
-                    .next()?
-                    .parse()
-                    .ok()
+                let rest = key.strip_prefix(list)?.strip_prefix('.')?;
+                rest.split('.').next()?.parse().ok()
             })
             .collect()
     }
@@ -197,6 +194,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let notify = read_notify(reader, data_dir.as_deref());
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
+    let rules = rule_tables::read(reader);
     let log = read_log(reader);
     Some(Settings {
         engine: engine?,
@@ -212,6 +210,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         notify: notify?,
         ladder: ladder?,
         accounts: accounts?,
+        rules: rules?,
         log: log?,
     })
 }
@@ -383,7 +382,7 @@ fn read_log(reader: &mut Reader) -> Option<LogSettings> {
 }
 
 fn read_accounts(reader: &mut Reader) -> Option<Vec<Account>> {
-    let indices = reader.account_indices();
+    let indices = reader.indices("account");
     if indices.is_empty() {
         let problem = "no account is set; add one [[account]] with at least `receivers`";
         reader.mistake("account", problem.to_owned());

@@ -35,6 +35,16 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             ),
         );
     }
+    for rule in settings.rules.set() {
+        if let Some(account) = &rule.when.account
+            && !settings.accounts.iter().any(|own| own.id == *account)
+        {
+            reader.mistake(
+                &format!("rule.{}.account", rule.index),
+                format!("there is no account `{account}`"),
+            );
+        }
+    }
     let mut seen = BTreeSet::new();
     for (index, account) in settings.accounts.iter().enumerate() {
         if !seen.insert((account.gateway, account.id.clone())) {
@@ -61,6 +71,11 @@ impl Settings {
                  process on one machine; set a postgres:// URL to scale"
                     .to_owned(),
             );
+        }
+        for (rule, wider) in self.rules.unreachable() {
+            warnings.push(format!(
+                "rule.{rule} is never reached: rule.{wider} before it takes all of its events"
+            ));
         }
         warnings
     }

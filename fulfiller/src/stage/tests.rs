@@ -119,3 +119,43 @@ async fn a_database_that_is_down_costs_no_attempt_and_stops_the_taking() {
     let taking = tokio::time::timeout(Duration::from_millis(50), stage.ready()).await;
     assert!(taking.is_err(), "takes deliveries with the database down");
 }
+
+#[tokio::test]
+async fn an_ignored_event_is_settled_counted_and_leaves_no_trace_in_the_books() {
+    use quittance_common::rules::{Criteria, Rule, Rules, Ruling};
+    use quittance_common::shop::PaymentFilter;
+
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry, Metrics::duplicates_total().unwrap()).unwrap();
+    let rules = Rules::new(vec![Rule {
+        index: 0,
+        when: Criteria {
+            event: Some("payment.completed".parse().unwrap()),
+            ..Criteria::default()
+        },
+        then: Ruling::Ignore,
+    }]);
+    let stage = FulfilStage::new(shop.clone(), Arc::new(Notify::new()), metrics).with_rules(rules);
+    for event_type in [EventType::Completed, EventType::Pending] {
+        let body = event(event_type, "T", "T").to_json().unwrap();
+        let disposition = stage
+            .handle(&message(MessageKind::PaymentV1, 0, body))
+            .await;
+        assert!(matches!(&disposition, Disposition::Forward { publish, .. } if publish.is_empty()));
+    }
+    let payments = shop.payments(&PaymentFilter::default()).await.unwrap();
+    assert_eq!((payments.len(), payments[0].events), (1, 1));
+    assert_eq!(payments[0].status, "pending");
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    for series in [
+        "quittance_rules_total{action=\"ignore\"} 1",
+        "quittance_rules_total{action=\"process\"} 1",
+        "quittance_rules_total{action=\"record\"} 0",
+    ] {
+        assert!(text.contains(series), "{text}");
+    }
+}

@@ -13,6 +13,8 @@ mod own_broker;
 mod payments;
 mod pipeline;
 mod rabbitmq;
+mod rules;
 mod settings;
 mod shop;
 mod topology;
+mod traps;

@@ -269,3 +269,16 @@ fn standard_subscriptions_are_known_by_either_id() {
         assert_eq!(reading(body.as_bytes()).data.subject.id(), "I-1");
     }
 }
+
+#[test]
+fn a_value_longer_than_documented_is_kept_whole() {
+    let (txn, custom) = ("9".repeat(40), "c".repeat(1_000));
+    let body = format!(
+        "txn_id={txn}&txn_type=web_accept&payment_status=Completed&mc_gross=1.00&mc_currency=EUR\
+         &custom={custom}"
+    );
+    let read = notification(body.as_bytes());
+    let data = &read.readings[0].data;
+    assert_eq!(data.txn_id.as_ref().unwrap().as_str(), txn);
+    assert_eq!(data.order.custom.as_ref(), Some(&custom));
+}

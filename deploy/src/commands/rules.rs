@@ -1,0 +1,267 @@
+//! `quittance rules test`: what would become of a notification, said without asking anybody.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use quittance_common::clock;
+use quittance_common::event::Source;
+use quittance_common::gateway;
+use quittance_common::ids::{AccountId, GatewayId, MessageId};
+use quittance_common::notification::{Notification, RawNotification, Reading};
+use quittance_common::rules::{Facts, Ruling, built_in};
+use quittance_common::settings::{Account, Settings};
+use serde::Serialize;
+
+use super::{Context, Exit};
+use crate::output::write_rows;
+use crate::wiring;
+
+/// What can be asked of the rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what would become of a notification. No server is needed and nothing is changed.
+    Test {
+        /// The raw body, as the gateway posted it; line breaks at its end do not count.
+        file: PathBuf,
+        /// The account that it would have been posted to.
+        #[arg(long, default_value = "default")]
+        account: AccountId,
+    },
+}
+
+/// What would become of one event of the body.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Row {
+    /// From 1, in the order of the body.
+    event: usize,
+    /// `payment.completed` ...
+    event_type: String,
+    /// The business key.
+    key: String,
+    /// `rule.0` ... or `built-in`; nothing when it would not get so far.
+    rule: Option<String>,
+    /// `process`, `record`, `ignore` or `quarantine`.
+    outcome: &'static str,
+    /// What would be done to the stock.
+    stock: &'static str,
+    /// What the customer would be told.
+    notify: &'static str,
+    /// Each check with what came of it, in order.
+    checks: Vec<String>,
+}
+
+pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<Exit> {
+    let Command::Test { file, account } = command;
+    let settings = context.settings.load()?;
+    let body = read_body(&file)?;
+    let rows = foretell(&settings, &account, body)?;
+    let columns = [
+        "event",
+        "event_type",
+        "key",
+        "rule",
+        "outcome",
+        "stock",
+        "notify",
+        "checks",
+    ];
+    write_rows(context.out, context.form, &columns, &rows)?;
+    Ok(Exit::Done)
+}
+
+fn read_body(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut body =
+        std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    while matches!(body.last(), Some(b'\r' | b'\n')) {
+        body.pop();
+    }
+    anyhow::ensure!(!body.is_empty(), "{} is empty", file.display());
+    Ok(body)
+}
+
+/// What would become of `body`, posted to `account`; one row an event.
+fn foretell(settings: &Settings, account: &AccountId, body: Vec<u8>) -> anyhow::Result<Vec<Row>> {
+    let gateway = GatewayId::PayPal;
+    let account = settings
+        .account(gateway, account)
+        .with_context(|| format!("there is no account `{account}` in the settings"))?;
+    let raw = RawNotification {
+        id: MessageId::new(),
+        gateway,
+        account: account.id.clone(),
+        source: Source::Ipn,
+        received_at: clock::now(),
+        body: body.into(),
+    };
+    let notification = match gateway::read(&raw, account) {
+        Ok(notification) => notification,
+        Err(error) => {
+            return Ok(vec![Row {
+                event: 1,
+                event_type: "none".to_owned(),
+                outcome: "quarantine",
+                stock: "none",
+                notify: "none",
+                checks: vec![format!("{}: {error}", error.reason())],
+                ..Row::default()
+            }]);
+        }
+    };
+    let numbered = (1..).zip(&notification.readings);
+    Ok(numbered
+        .map(|(event, reading)| foretell_one(settings, account, &notification, event, reading))
+        .collect())
+}
+
+fn foretell_one(
+    settings: &Settings,
+    account: &Account,
+    notification: &Notification,
+    event: usize,
+    reading: &Reading,
+) -> Row {
+    let row = Row {
+        event,
+        event_type: reading.event_type.to_string(),
+        key: reading.key.to_string(),
+        outcome: "quarantine",
+        stock: "none",
+        notify: "none",
+        ..Row::default()
+    };
+    let checks = match wiring::checks_without_shop(notification, account) {
+        Ok(checks) => checks,
+        Err(refusal) => {
+            return Row {
+                checks: vec![refusal],
+                ..row
+            };
+        }
+    };
+    let facts = Facts::new(
+        account.gateway,
+        &account.id,
+        reading.event_type,
+        &reading.data,
+    );
+    let decision = settings.rules.decide(&facts);
+    let all = built_in(reading.event_type);
+    let when = |allowed: bool, what| if allowed { what } else { "none" };
+    Row {
+        rule: Some(decision.by.to_string()),
+        outcome: decision.ruling.action(),
+        stock: when(Ruling::moves_stock(decision.ruling), all.stock),
+        notify: when(Ruling::tells_customer(decision.ruling), all.notify),
+        checks,
+        ..row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Write as _;
+
+    use super::*;
+
+    const SETTINGS: &str = "[[account]]\nreceivers = [\"pay@shop.example\", \"SHOPID0000001\"]\n\
+        [[account]]\nid = \"other\"\nreceivers = [\"other@shop.example\"]\n\
+        [[account]]\nid = \"test\"\nenvironment = \"sandbox\"\nreceivers = [\"pay@shop.example\"]\n\
+        [[rule]]\nevent = \"subscription.*\"\naction = \"ignore\"\n\
+        [[rule]]\nitem = \"EBOOK-*\"\naction = \"record\"\n\
+        [[rule]]\nevent = \"payment.completed\"\nnotify = \"none\"\n";
+
+    const PAYMENT: &str = "txn_id=T1&txn_type=web_accept&payment_status=Completed&mc_gross=9.90\
+        &mc_currency=EUR&receiver_email=pay%40shop.example&quantity=1&item_number=";
+
+    fn settings() -> Settings {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(SETTINGS.as_bytes()).unwrap();
+        Settings::load(Some(file.path()), &BTreeMap::new()).unwrap()
+    }
+
+    fn foretold(account: &str, body: &str) -> Vec<Row> {
+        foretell(&settings(), &account.parse().unwrap(), body.into()).unwrap()
+    }
+
+    fn outcome(row: &Row) -> (&str, Option<&str>, &str, &str) {
+        (row.outcome, row.rule.as_deref(), row.stock, row.notify)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_says_what_would_happen() {
+        let rows = foretold("default", &format!("{PAYMENT}MUG"));
+        assert_eq!(
+            outcome(&rows[0]),
+            ("process", Some("rule.2"), "decrement", "none")
+        );
+        assert_eq!(rows[0].event_type, "payment.completed");
+        assert!(rows[0].key.contains("T1"), "{rows:?}");
+        assert!(
+            rows[0]
+                .checks
+                .iter()
+                .any(|check| check.starts_with("price:")),
+            "{rows:?}"
+        );
+        let rows = foretold("default", &format!("{PAYMENT}EBOOK-1"));
+        assert_eq!(
+            outcome(&rows[0]),
+            ("record", Some("rule.1"), "none", "none")
+        );
+        let pending = PAYMENT.replace("Completed", "Pending");
+        let rows = foretold("default", &format!("{pending}MUG"));
+        assert_eq!(
+            outcome(&rows[0]),
+            ("process", Some("built-in"), "reserve", "pending")
+        );
+        let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example";
+        let rows = foretold("default", signup);
+        assert_eq!(
+            outcome(&rows[0]),
+            ("ignore", Some("rule.0"), "none", "none")
+        );
+    }
+
+    #[test]
+    fn what_the_checks_refuse_reaches_no_rule() {
+        let body = format!("{PAYMENT}MUG");
+        let twice = format!("{body}&mc_gross=1.00");
+        for (account, body, reason) in [
+            ("other", &body, "receiver_mismatch"),
+            ("test", &body, "environment_mismatch"),
+            ("default", &twice, "ambiguous_field"),
+        ] {
+            let rows = foretold(account, body);
+            assert_eq!(outcome(&rows[0]), ("quarantine", None, "none", "none"));
+            assert!(rows[0].checks[0].starts_with(reason), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_mass_payment_is_one_line_an_item() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/paypal/");
+        let body = std::fs::read_to_string(format!("{root}masspay_completed.txt")).unwrap();
+        let rows = foretold("default", body.trim_end());
+        assert!(rows.len() > 1, "{rows:?}");
+        for (number, row) in (1..).zip(&rows) {
+            assert_eq!(row.event, number);
+            assert_eq!(row.event_type, "payout.item");
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_is_said() {
+        let account = "nobody".parse().unwrap();
+        let error = foretell(&settings(), &account, b"txn_id=1".to_vec()).unwrap_err();
+        assert!(error.to_string().contains("`nobody`"), "{error}");
+    }
+
+    #[test]
+    fn line_breaks_at_the_end_of_the_file_are_not_part_of_the_body() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"a=1\r\n\n").unwrap();
+        assert_eq!(read_body(file.path()).unwrap(), b"a=1");
+    }
+}

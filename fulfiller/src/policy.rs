@@ -1,0 +1,118 @@
+//! Which of a payment's effects the shop's rules let through. Pure, and blind to the order of
+//! arrival: an effect is withheld when every event that calls for it is ruled so.
+
+use std::collections::BTreeSet;
+
+use quittance_common::event::{EventType, PaymentEvent};
+use quittance_common::rules::{Facts, Rules, Ruling};
+use quittance_common::shop::{Hold, Movement};
+
+use crate::announcement::News;
+use crate::payment::Effect;
+
+/// What the rules make of a payment's effects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permitted {
+    /// To be had, in order.
+    pub effects: Vec<Effect>,
+    /// To be noted in the effect's place, so that a later change of the rules does not have it
+    /// after all.
+    pub withheld: Vec<String>,
+}
+
+/// Asks `rules` about `effects` of the payment with `events`, which has `had` these before.
+pub fn permit(
+    effects: Vec<Effect>,
+    events: &[PaymentEvent],
+    rules: &Rules,
+    had: &BTreeSet<String>,
+) -> Permitted {
+    let sold = [Movement::Taken, Movement::Backordered]
+        .iter()
+        .any(|movement| had.contains(movement.as_str()));
+    let is_paid = effects.contains(&Effect::Stock(Hold::Taken));
+    let mut permitted = Permitted::default();
+    for effect in effects {
+        let name = name(&effect, is_paid);
+        let is_had = match effect {
+            Effect::Stock(Hold::Taken) => sold,
+            _ => had.contains(&name),
+        };
+        let marker = marker(&name);
+        let was_withheld = had.contains(&marker);
+        if is_had || (!was_withheld && is_called_for(&effect, is_paid, events, rules)) {
+            permitted.effects.push(effect);
+            continue;
+        }
+        if !was_withheld {
+            permitted.withheld.push(marker);
+        }
+        if effect == Effect::Stock(Hold::Taken) {
+            // Somebody else keeps count of these: nothing stays set aside for them here.
+            permitted.effects.push(Effect::Stock(Hold::Nothing));
+        }
+    }
+    permitted
+}
+
+/// The effect's name in the books.
+fn name(effect: &Effect, is_paid: bool) -> String {
+    let movement = match effect {
+        Effect::Tell(news) => return news.effect(),
+        Effect::Stock(Hold::Taken) => Movement::Taken,
+        Effect::Stock(Hold::Reserved) => Movement::Reserved,
+        Effect::Stock(Hold::Nothing) if is_paid => Movement::Returned,
+        Effect::Stock(Hold::Nothing) => Movement::Released,
+    };
+    movement.as_str().to_owned()
+}
+
+/// What is noted in place of an effect: `mail_refunded:R` becomes `mail_refunded_withheld:R`.
+fn marker(name: &str) -> String {
+    match name.split_once(':') {
+        Some((kind, which)) => format!("{kind}_withheld:{which}"),
+        None => format!("{name}_withheld"),
+    }
+}
+
+/// Whether any of the events behind `effect` may have it.
+fn is_called_for(effect: &Effect, is_paid: bool, events: &[PaymentEvent], rules: &Rules) -> bool {
+    let allowed: fn(Ruling) -> bool = match effect {
+        Effect::Stock(_) => Ruling::moves_stock,
+        Effect::Tell(_) => Ruling::tells_customer,
+    };
+    let mut behind = events
+        .iter()
+        .filter(|event| calls_for(event, effect, is_paid))
+        .map(|event| allowed(rules.decide(&Facts::within(event, events)).ruling))
+        .peekable();
+    // What no event calls for (nothing is known of the money) is no rule's business.
+    behind.peek().is_none() || behind.any(|allowed| allowed)
+}
+
+/// Whether `event` is one of those that `effect` follows from.
+fn calls_for(event: &PaymentEvent, effect: &Effect, is_paid: bool) -> bool {
+    let refused = matches!(
+        event.event_type,
+        EventType::Denied | EventType::Failed | EventType::Expired | EventType::Voided
+    );
+    match effect {
+        Effect::Stock(Hold::Taken) | Effect::Tell(News::Received) => {
+            event.event_type == EventType::Completed
+        }
+        Effect::Stock(Hold::Reserved) | Effect::Tell(News::Pending { .. }) => {
+            event.event_type == EventType::Pending
+        }
+        Effect::Stock(Hold::Nothing) if is_paid => event.event_type == EventType::Refunded,
+        Effect::Stock(Hold::Nothing) => refused || event.event_type == EventType::Reversed,
+        Effect::Tell(News::Failed) => refused,
+        Effect::Tell(News::Refunded { refund, .. }) => {
+            let txn = event.data.txn_id.as_ref();
+            let id = txn.map_or(event.key.as_str(), |txn| txn.as_str());
+            event.event_type == EventType::Refunded && id == refund
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
