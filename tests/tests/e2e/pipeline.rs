@@ -342,35 +342,39 @@ impl Pipeline {
         .await
     }
 
-    /// Waits until the outbox, every work queue and every delay queue is empty.
+    /// Waits until nothing is on its way: in hand, on a work or delay queue, or in the outbox.
     pub(crate) async fn drained(&self) -> anyhow::Result<()> {
         let path = PathBuf::from(self.settings()?);
         let settings = Settings::load(Some(&path), &BTreeMap::new())?;
         let shop = Shop::open(&settings.shop_database).await?;
-        eventually("the outbox is empty", PATIENCE, async || {
-            (shop.outbox_depth().await.ok()? == 0).then_some(())
+        eventually("nothing is on its way", PATIENCE, async || {
+            // In hand is asked before and after: a broker by AMQP does not tell what it has
+            // handed out.
+            let idle = async || self.metric("quittance_in_flight", &[]).await == 0;
+            let done = idle().await
+                && self.queued().await.ok()? == 0
+                && shop.outbox_depth().await.ok()? == 0
+                && self.queued().await.ok()? == 0
+                && idle().await;
+            done.then_some(())
         })
         .await?;
         shop.close().await;
-        eventually(
-            "all work and delay queues are empty",
-            PATIENCE,
-            async || {
-                let queues = self.listing(&["queues", "list"]).await.ok()?;
-                let parking =
-                    |name: &str| matches!(name.rsplit('.').next(), Some("dead" | "quarantine"));
-                let left: u64 = queues
-                    .iter()
-                    .filter(|queue| !queue["queue"].as_str().is_some_and(parking))
-                    .map(|queue| {
-                        queue["ready"].as_u64().unwrap_or(1)
-                            + queue["unacked"].as_u64().unwrap_or(1)
-                    })
-                    .sum();
-                (left == 0).then_some(())
-            },
-        )
-        .await
+        Ok(())
+    }
+
+    /// How many messages are on work and delay queues.
+    async fn queued(&self) -> anyhow::Result<u64> {
+        let parking = |name: &str| matches!(name.rsplit('.').next(), Some("dead" | "quarantine"));
+        let queues = self.listing(&["queues", "list"]).await?;
+        let left = queues
+            .iter()
+            .filter(|queue| !queue["queue"].as_str().is_some_and(parking))
+            .map(|queue| {
+                queue["ready"].as_u64().unwrap_or(1) + queue["unacked"].as_u64().unwrap_or(1)
+            })
+            .sum();
+        Ok(left)
     }
 
     /// How many messages are parked on `queue` (its name without the prefix).
