@@ -290,7 +290,11 @@ fn is_ours(payee: &Payee, account: &Account) -> bool {
     };
     let is_id = |value: &String| !value.contains('@');
     let knows_ids = account.receivers.iter().any(is_id);
-    match payee.receiver_id.as_ref().filter(|id| is_id(id) && knows_ids) {
+    match payee
+        .receiver_id
+        .as_ref()
+        .filter(|id| is_id(id) && knows_ids)
+    {
         Some(id) => ours(id),
         None => [&payee.receiver_id, &payee.business, &payee.receiver_email]
             .into_iter()
@@ -322,9 +326,7 @@ fn address(fields: &Fields) -> Vec<String> {
 /// A text from outside as part of one line: no control characters, no marks that reorder or hide
 /// text.
 fn visible(text: &str) -> String {
-    let hides = |c: &char| {
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    let hides = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     let spaced = text.chars().filter(|c| !hides(c));
     let spaced = spaced.map(|c| if c.is_control() { ' ' } else { c });
     spaced.collect::<String>().trim().to_owned()

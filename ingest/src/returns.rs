@@ -252,9 +252,7 @@ impl Returns {
         let booked = self.booked(key).await;
         let receipt = Receipt::of(key, booked, told, known || heard.first);
         let is_tls = text(headers, &HeaderName::from_static("x-forwarded-proto")) == "https";
-        let cookie = heard
-            .first
-            .then(|| inner.signer.cookie(key, now, is_tls));
+        let cookie = heard.first.then(|| inner.signer.cookie(key, now, is_tls));
         (receipt, cookie)
     }
 

@@ -110,10 +110,14 @@ impl Browser {
 
     /// Waits until the page shows `wanted`, without touching it.
     pub async fn shows(&self, wanted: &str, patience: Duration) -> anyhow::Result<()> {
-        let shown = eventually(&format!("the page shows `{wanted}`"), patience, async || {
-            let text = self.text().await.ok()?;
-            text.contains(wanted).then_some(())
-        })
+        let shown = eventually(
+            &format!("the page shows `{wanted}`"),
+            patience,
+            async || {
+                let text = self.text().await.ok()?;
+                text.contains(wanted).then_some(())
+            },
+        )
         .await;
         match shown {
             Ok(()) => Ok(()),
@@ -158,12 +162,7 @@ impl Drop for Browser {
     }
 }
 
-async fn ask(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    body: &Value,
-) -> anyhow::Result<Value> {
+async fn ask(address: SocketAddr, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
     let bytes = if body.is_null() {
         Vec::new()
     } else {

@@ -111,9 +111,10 @@ impl Entry {
 
     fn finish(&mut self, answer: &KeptAnswer, times: LookupTimes, now: Instant) {
         self.asking = None;
-        let succeeded = self.answer.as_ref().is_some_and(|(kept, until)| {
-            kept.is_success() && *until > now
-        });
+        let succeeded = self
+            .answer
+            .as_ref()
+            .is_some_and(|(kept, until)| kept.is_success() && *until > now);
         if succeeded && !answer.is_success() {
             return;
         }

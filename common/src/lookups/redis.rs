@@ -135,7 +135,10 @@ impl RedisLookups {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
 fn away(error: ClaimError) -> LookupError {
     LookupError(error.to_string())
 }

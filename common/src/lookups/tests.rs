@@ -36,7 +36,10 @@ const FAIL: KeptAnswer = KeptAnswer::Fail { code: Some(4003) };
 async fn of_ten_visits_at_once_one_asks_and_the_others_wait() {
     let store = EmbeddedLookups::new(TIMES);
     let key = key("TXLOOKUP001");
-    assert_eq!(store.begin(&key, &look()).unwrap(), Begun::Ask { number: 1 });
+    assert_eq!(
+        store.begin(&key, &look()).unwrap(),
+        Begun::Ask { number: 1 }
+    );
     for _ in 0..9 {
         assert!(matches!(
             store.begin(&key, &look()).unwrap(),
@@ -80,7 +83,10 @@ async fn an_asker_that_never_finishes_keeps_others_out_for_its_lease_only() {
     let key = key("TXLOOKUP004");
     store.begin(&key, &look()).unwrap();
     tokio::time::advance(TIMES.lease).await;
-    assert_eq!(store.begin(&key, &look()).unwrap(), Begun::Ask { number: 2 });
+    assert_eq!(
+        store.begin(&key, &look()).unwrap(),
+        Begun::Ask { number: 2 }
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,5 +119,8 @@ async fn a_failure_is_kept_like_an_answer_so_that_nobody_asks_again_and_again() 
 #[test]
 fn what_was_answered_is_never_shown_in_a_log() {
     let shown = format!("{:?}", success(true));
-    assert!(shown.contains("Success") && !shown.contains("example"), "{shown}");
+    assert!(
+        shown.contains("Success") && !shown.contains("example"),
+        "{shown}"
+    );
 }

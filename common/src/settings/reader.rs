@@ -15,8 +15,8 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, PdtSettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rules,
+    LogSettings, NotifyDriver, NotifySettings, PdtSettings, Settings, ShopDatabase, Unmatched,
+    VerifierSettings, rules,
 };
 use crate::event::Environment;
 

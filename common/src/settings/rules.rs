@@ -64,7 +64,10 @@ impl Settings {
         }
         if matches!(self.engine, Engine::Cluster(_))
             && self.pdt.cookie_secret.is_none()
-            && self.accounts.iter().any(|account| account.pdt_token.is_some())
+            && self
+                .accounts
+                .iter()
+                .any(|account| account.pdt_token.is_some())
         {
             warnings.push(
                 "pdt.cookie_secret is not set: with more than one ingest, buyers who return see \

@@ -44,7 +44,11 @@ fn the_books_win_over_what_the_gateway_said_once() {
         ("reversed", State::Unknown),
     ] {
         let receipt = Receipt::of(&key(), Some(booked_of(status)), told(), false);
-        assert_eq!((receipt.state, receipt.confirmed), (state, true), "{status}");
+        assert_eq!(
+            (receipt.state, receipt.confirmed),
+            (state, true),
+            "{status}"
+        );
         assert_eq!(receipt.reason, None);
         assert!(receipt.amount.is_some());
     }

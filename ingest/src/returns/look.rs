@@ -208,9 +208,6 @@ impl Looker {
                 }
             }
         }
-        if let KeptAnswer::Success { submitted, .. } = &mut answer {
-            *submitted = false;
-        }
         let answer = self.submitted(&key, answer).await;
         if let Err(error) = self.lookups.finish(&key, &answer).await {
             tracing::warn!(%error, "an answer could not be kept");
@@ -243,9 +240,7 @@ impl Looker {
                     self.tell_refused(key, code);
                     (Outcome::Fail, KeptAnswer::Fail { code: code.0 })
                 }
-                Answer::Indeterminate(reason) => {
-                    (Outcome::Unclear, KeptAnswer::Unclear { reason })
-                }
+                Answer::Indeterminate(reason) => (Outcome::Unclear, KeptAnswer::Unclear { reason }),
             },
             Err(error) if error.is_timeout() => (Outcome::Timeout, unclear("gateway_timeout")),
             Err(_error) => (Outcome::Unreachable, unclear("gateway_unreachable")),

@@ -5,10 +5,11 @@ use std::path::Path;
 use bytes::Bytes;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
+use quittance_common::status::PendingReason;
 use serde::Serialize;
 
 use super::words::{self, Labels, Language};
-use crate::receipt::Receipt;
+use crate::receipt::{Amount, Details, Item, Receipt, State};
 
 const TEMPLATE: &str = "receipt.html";
 const STYLE: &str = "receipt.css";
@@ -69,7 +70,6 @@ struct View<'a> {
 struct ItemView<'a> {
     quantity: u32,
     name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<String>,
 }
 
@@ -98,7 +98,11 @@ struct Json<'a> {
 impl Pages {
     /// The pages of `shop`: each file of `folder` that is there stands in for the built-in one.
     pub fn new(shop: &str, folder: Option<&Path>) -> Result<Self, PageError> {
-        let template = file(folder, TEMPLATE, include_str!("../../templates/receipt.html"))?;
+        let template = file(
+            folder,
+            TEMPLATE,
+            include_str!("../../templates/receipt.html"),
+        )?;
         let style = file(folder, STYLE, include_str!("../../templates/receipt.css"))?;
         let script = file(folder, SCRIPT, include_str!("../../templates/receipt.js"))?;
         let mut environment = Environment::new();
@@ -112,7 +116,9 @@ impl Pages {
             script: script.into(),
         };
         // A name that is mistyped in a template is found at the start, not by a buyer.
-        pages.html(&Receipt::unknown(), Language::English)?;
+        for receipt in [Receipt::unknown(), sample()] {
+            pages.html(&receipt, Language::English)?;
+        }
         Ok(pages)
     }
 
@@ -131,7 +137,10 @@ impl Pages {
             lead: words::lead(language, receipt),
             reason: receipt.reason.as_ref().map(|reason| reason.as_str()),
             next: words::next(language, receipt.state),
-            amount: receipt.amount.as_ref().map(|amount| language.amount(amount)),
+            amount: receipt
+                .amount
+                .as_ref()
+                .map(|amount| language.amount(amount)),
             transaction: receipt.transaction.as_deref(),
             email: details.and_then(|details| details.email.as_deref()),
             address: details.map_or(&[][..], |details| &details.address),
@@ -145,7 +154,10 @@ impl Pages {
                 .collect(),
             labels: words::labels(language),
         };
-        Ok(self.environment.get_template(TEMPLATE)?.render(Serde(&view))?)
+        Ok(self
+            .environment
+            .get_template(TEMPLATE)?
+            .render(Serde(&view))?)
     }
 }
 
@@ -178,9 +190,38 @@ pub fn json(receipt: &Receipt) -> String {
     serde_json::to_string(&json).unwrap_or_else(|_| "{}".to_owned())
 }
 
+/// A receipt with everything that a template can show.
+fn sample() -> Receipt {
+    let amount = Amount {
+        value: "1.00".to_owned(),
+        currency: "EUR".to_owned(),
+    };
+    let item = |amount| Item {
+        quantity: 1,
+        name: "item".to_owned(),
+        amount,
+    };
+    Receipt {
+        state: State::Pending,
+        confirmed: false,
+        reason: Some(PendingReason::Echeck),
+        amount: Some(amount.clone()),
+        transaction: Some("transaction".to_owned()),
+        details: Some(Details {
+            email: Some("e-mail".to_owned()),
+            address: vec!["address".to_owned()],
+            items: vec![item(Some(amount)), item(None)],
+        }),
+    }
+}
+
 /// What the script compares: it changes when the page would say something else.
 fn seen(receipt: &Receipt) -> String {
-    let by = if receipt.confirmed { "books" } else { "gateway" };
+    let by = if receipt.confirmed {
+        "books"
+    } else {
+        "gateway"
+    };
     format!("{}-{by}", receipt.state.as_str())
 }
 

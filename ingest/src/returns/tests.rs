@@ -67,7 +67,10 @@ fn settings(pairs: &[(&str, &str)], folder: &std::path::Path) -> Arc<Settings> {
     let data = folder.to_string_lossy().into_owned();
     let mut environment = BTreeMap::from([
         ("QUITTANCE_DATA_DIR", data.as_str()),
-        ("QUITTANCE_ACCOUNT__0__RECEIVERS", "SHOPID0000001, pay@shop.example"),
+        (
+            "QUITTANCE_ACCOUNT__0__RECEIVERS",
+            "SHOPID0000001, pay@shop.example",
+        ),
         ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", IDENTITY),
         ("QUITTANCE_PDT__TIMEOUT", "300ms"),
     ]);
@@ -137,7 +140,10 @@ impl Seen {
     }
 
     fn cookie(&self) -> Option<&str> {
-        self.header("set-cookie").split(';').next().filter(|c| !c.is_empty())
+        self.header("set-cookie")
+            .split(';')
+            .next()
+            .filter(|c| !c.is_empty())
     }
 
     fn json(&self) -> serde_json::Value {
@@ -148,7 +154,11 @@ impl Seen {
 impl Shop {
     async fn ask(&self, replica: usize, request: axum::http::request::Builder, body: &str) -> Seen {
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.replicas[replica].clone().oneshot(request).await.unwrap();
+        let response = self.replicas[replica]
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 20).await.unwrap();
         Seen {
@@ -214,7 +224,10 @@ async fn trap_71_a_success_is_submitted_as_evidence_and_nothing_else_is_done() {
     assert_eq!(published.len(), 1);
     let message = &published[0];
     assert_eq!(message.kind, MessageKind::EvidenceV1);
-    assert_eq!(message.headers.account.as_ref().unwrap().as_str(), "default");
+    assert_eq!(
+        message.headers.account.as_ref().unwrap().as_str(),
+        "default"
+    );
     let again = accept::evidence(
         "pdt/paypal/default/TXRETURN0001/completed",
         Route {
@@ -240,7 +253,10 @@ async fn trap_76_nothing_of_the_url_is_believed_but_the_token() {
     let forged = "?tx=TXRETURN0001&st=Completed&amt=0.01&cc=USD&cm=order-7&sig=x";
     let seen = shop.get(forged, &[JSON]).await.json();
     assert_eq!(seen["state"], "pending");
-    assert_eq!((seen["amount"].as_str(), seen["currency"].as_str()), (Some("12.50"), Some("EUR")));
+    assert_eq!(
+        (seen["amount"].as_str(), seen["currency"].as_str()),
+        (Some("12.50"), Some("EUR"))
+    );
     let asked = gateway.asked.lock().unwrap().clone();
     assert_eq!(asked, [format!("cmd=_notify-synch&tx={TX}&at={IDENTITY}")]);
 }
@@ -292,9 +308,13 @@ async fn trap_79_without_a_token_nothing_is_looked_up_and_nothing_is_believed() 
         "?tx=TXRETURN0001&tx=TXRETURN0002",
     ] {
         let seen = shop.get(query, &[JSON]).await;
-        assert_eq!(seen.json(), serde_json::json!({
-            "state": "unknown", "confirmed": false, "seen": "unknown-gateway",
-        }), "{query}");
+        assert_eq!(
+            seen.json(),
+            serde_json::json!({
+                "state": "unknown", "confirmed": false, "seen": "unknown-gateway",
+            }),
+            "{query}"
+        );
     }
     assert_eq!(gateway.asked(), 0);
     assert!(shop.published().is_empty());
@@ -305,7 +325,11 @@ async fn trap_81_a_success_that_says_pending_is_shown_as_pending_with_the_reason
     let gateway = gateway(&[PENDING]).await;
     let shop = shop(&gateway.url, 1, &[]);
     let seen = shop.get(QUERY, &[("accept-language", "de")]).await;
-    assert!(seen.text.contains("unterwegs") && seen.text.contains("Bankkonto"), "{}", seen.text);
+    assert!(
+        seen.text.contains("unterwegs") && seen.text.contains("Bankkonto"),
+        "{}",
+        seen.text
+    );
     assert!(seen.text.contains("12,50\u{a0}EUR"));
     assert_eq!(shop.get(QUERY, &[JSON]).await.json()["reason"], "echeck");
 }
@@ -362,7 +386,13 @@ async fn only_the_browser_that_came_first_sees_address_and_e_mail() {
     let gateway = gateway(&[PAID]).await;
     let shop = shop(&gateway.url, 1, &[]);
     let first = shop.get(QUERY, &[]).await;
-    for private in ["j***@buyer.example", "1 Main St", "Flat 2", "12345 München", "1 × "] {
+    for private in [
+        "j***@buyer.example",
+        "1 Main St",
+        "Flat 2",
+        "12345 München",
+        "1 × ",
+    ] {
         assert!(first.text.contains(private), "{private}: {}", first.text);
     }
     assert!(!first.text.contains("jane@"), "the address is masked");
@@ -370,8 +400,13 @@ async fn only_the_browser_that_came_first_sees_address_and_e_mail() {
     let again = shop.get(QUERY, &[("cookie", &cookie)]).await;
     assert!(again.text.contains("Main St"));
     assert!(again.cookie().is_none());
-    let other = shop.get(QUERY, &[("cookie", "receipt_TXRETURN0001=1.aa")]).await;
-    assert!(other.text.contains("12.50"), "state and amount are for everybody");
+    let other = shop
+        .get(QUERY, &[("cookie", "receipt_TXRETURN0001=1.aa")])
+        .await;
+    assert!(
+        other.text.contains("12.50"),
+        "state and amount are for everybody"
+    );
     for private in ["buyer.example", "Main St", "München", "1 × "] {
         assert!(!other.text.contains(private), "{private}");
     }
@@ -382,7 +417,11 @@ async fn what_the_buyer_wrote_is_shown_as_text() {
     let gateway = gateway(&[PAID]).await;
     let seen = shop(&gateway.url, 1, &[]).get(QUERY, &[]).await;
     assert!(!seen.text.contains("<script>alert"), "{}", seen.text);
-    assert!(seen.text.contains("&lt;script&gt;alert(2)"), "{}", seen.text);
+    assert!(
+        seen.text.contains("&lt;script&gt;alert(2)"),
+        "{}",
+        seen.text
+    );
 }
 
 #[tokio::test]
@@ -402,16 +441,27 @@ async fn every_answer_is_unstored_unframed_unindexed_and_tells_no_referrer() {
         assert!(!inline.iter().any(|inline| seen.text.contains(inline)));
     }
     let css = Request::builder().uri("/return/assets/receipt.css");
-    assert_eq!(shop.ask(0, css, "").await.header("content-type"), "text/css; charset=utf-8");
+    assert_eq!(
+        shop.ask(0, css, "").await.header("content-type"),
+        "text/css; charset=utf-8"
+    );
 }
 
 #[tokio::test]
 async fn a_method_or_an_account_that_is_not_there_is_refused() {
     let shop = shop("http://127.0.0.1:1/", 1, &[]);
-    let put = Request::builder().method("PUT").uri("/return/paypal/default");
+    let put = Request::builder()
+        .method("PUT")
+        .uri("/return/paypal/default");
     let seen = shop.ask(0, put, "").await;
-    assert_eq!((seen.status, seen.header("allow")), (405, "GET, HEAD, POST"));
-    for path in ["/return/paypal/nobody?tx=TXRETURN0001", "/return/stripe/default"] {
+    assert_eq!(
+        (seen.status, seen.header("allow")),
+        (405, "GET, HEAD, POST")
+    );
+    for path in [
+        "/return/paypal/nobody?tx=TXRETURN0001",
+        "/return/stripe/default",
+    ] {
         let seen = shop.ask(0, Request::builder().uri(path), "").await;
         assert_eq!(seen.status, 404, "{path}");
     }
@@ -457,7 +507,10 @@ async fn without_an_identity_token_the_books_alone_speak() {
     let data = folder.path().to_string_lossy().into_owned();
     let environment = BTreeMap::from([
         ("QUITTANCE_DATA_DIR".to_owned(), data),
-        ("QUITTANCE_ACCOUNT__0__RECEIVERS".to_owned(), "pay@shop.example".to_owned()),
+        (
+            "QUITTANCE_ACCOUNT__0__RECEIVERS".to_owned(),
+            "pay@shop.example".to_owned(),
+        ),
     ]);
     let settings = Arc::new(Settings::load(None, &environment).unwrap());
     let metrics = Metrics::new(&QueueNames::default()).unwrap();
@@ -472,11 +525,26 @@ async fn without_an_identity_token_the_books_alone_speak() {
 async fn a_shop_may_bring_its_own_template_and_a_broken_one_is_told_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_string_lossy().into_owned();
-    std::fs::write(folder.path().join("receipt.html"), "<p>{{ title }} at {{ shop }}</p>").unwrap();
-    let own = shop("http://127.0.0.1:1/", 1, &[("QUITTANCE_PDT__TEMPLATES", &path)]);
+    std::fs::write(
+        folder.path().join("receipt.html"),
+        "<p>{{ title }} at {{ shop }}</p>",
+    )
+    .unwrap();
+    let own = shop(
+        "http://127.0.0.1:1/",
+        1,
+        &[("QUITTANCE_PDT__TEMPLATES", &path)],
+    );
     let seen = own.get("", &[]).await;
-    assert_eq!(seen.text, "<p>We cannot tell how this payment stands at Shop</p>");
-    for broken in ["{{ titel }}", "{% if %}"] {
+    assert_eq!(
+        seen.text,
+        "<p>We cannot tell how this payment stands at Shop</p>"
+    );
+    for broken in [
+        "{{ titel }}",
+        "{% if %}",
+        "{% for i in items %}{{ i.nme }}{% endfor %}",
+    ] {
         std::fs::write(folder.path().join("receipt.html"), broken).unwrap();
         assert!(Pages::new("Shop", Some(folder.path())).is_err(), "{broken}");
     }

@@ -67,7 +67,11 @@ fn thousandths(weight: &str) -> Option<u32> {
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
     let digits = part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
     let part: u32 = digits.then(|| format!("{part:0<3}").parse().ok())??;
-    whole.parse::<u32>().ok()?.checked_mul(1_000)?.checked_add(part)
+    whole
+        .parse::<u32>()
+        .ok()?
+        .checked_mul(1_000)?
+        .checked_add(part)
 }
 
 /// What stands before values.

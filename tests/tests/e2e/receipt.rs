@@ -45,16 +45,35 @@ async fn a_browser_shows_paid_and_a_name_with_a_script_as_text() -> anyhow::Resu
     pipeline.sandbox.register(&ipn.bytes());
     let browser = Browser::start("en").await?;
     browser.open(&url(&pipeline, "TXBROWSER001")).await?;
-    browser.shows("your payment has been made", PATIENCE).await?;
+    browser
+        .shows("your payment has been made", PATIENCE)
+        .await?;
     // The books take over by themselves, and the first browser keeps its view.
-    browser.shows("The transaction has been completed. You need not", LONG).await?;
-    for text in ["9.90", "b***@example.net", "<script>alert(1)</script>", "1 Main St", "Flat 2"] {
+    browser
+        .shows("The transaction has been completed. You need not", LONG)
+        .await?;
+    for text in [
+        "9.90",
+        "b***@example.net",
+        "<script>alert(1)</script>",
+        "1 Main St",
+        "Flat 2",
+    ] {
         browser.shows(text, Duration::from_secs(1)).await?;
     }
     let title = browser.script("return document.title").await?;
-    assert!(title.as_str().is_some_and(|title| title.contains("Thank you")), "{title}");
+    assert!(
+        title
+            .as_str()
+            .is_some_and(|title| title.contains("Thank you")),
+        "{title}"
+    );
     let ruled = "return getComputedStyle(document.querySelector('main')).borderTopStyle";
-    assert_eq!(browser.script(ruled).await?, "solid", "the style is loaded under the policy");
+    assert_eq!(
+        browser.script(ruled).await?,
+        "solid",
+        "the style is loaded under the policy"
+    );
     picture(&browser, "paid").await
 }
 
@@ -69,10 +88,17 @@ async fn a_browser_sees_an_echeck_pending_turn_into_paid_by_itself() -> anyhow::
     pipeline.sandbox.register(&pending.bytes());
     let browser = Browser::start("de").await?;
     browser.open(&url(&pipeline, "TXBROWSER002")).await?;
-    browser.shows("Ihre Zahlung ist unterwegs", PATIENCE).await?;
+    browser
+        .shows("Ihre Zahlung ist unterwegs", PATIENCE)
+        .await?;
     browser.shows("fünf bis acht Tage", PATIENCE).await?;
     browser.shows("9,90", PATIENCE).await?;
-    assert_eq!(browser.script("return document.documentElement.lang").await?, "de");
+    assert_eq!(
+        browser
+            .script("return document.documentElement.lang")
+            .await?,
+        "de"
+    );
     pipeline.settled("TXBROWSER002", "pending").await?;
     picture(&browser, "pending").await?;
     pipeline.accept(&completed).await?;
@@ -88,7 +114,9 @@ async fn a_browser_that_nobody_told_anything_waits_and_then_sees_it() -> anyhow:
     browser.shows("We cannot tell", PATIENCE).await?;
     picture(&browser, "unknown").await?;
     browser.open(&url(&pipeline, "TXBROWSER003")).await?;
-    browser.shows("We have not heard from PayPal yet", PATIENCE).await?;
+    browser
+        .shows("We have not heard from PayPal yet", PATIENCE)
+        .await?;
     picture(&browser, "waiting").await?;
     let failed = Ipn::payment("TXBROWSER003", "MUG", 1, "9.90").with("payment_status", "Failed");
     pipeline.accept(&failed).await?;

@@ -82,7 +82,10 @@ async fn trap_71_pdt_before_ipn_has_one_effect(engine: Engine) -> anyhow::Result
     let ipn = Ipn::payment("TXPDTBEFORE1", "MUG", 1, "9.90");
     pipeline.sandbox.register(&ipn.bytes());
     let page = visit(pipeline.world.ingest(), "TXPDTBEFORE1").await?;
-    assert_eq!((page["state"].as_str(), page["amount"].as_str()), (Some("paid"), Some("9.90")));
+    assert_eq!(
+        (page["state"].as_str(), page["amount"].as_str()),
+        (Some("paid"), Some("9.90"))
+    );
     let payment = pipeline.settled("TXPDTBEFORE1", "completed").await?;
     assert_eq!(payment["events"], 1);
     pipeline.accept(&ipn).await?;
@@ -97,10 +100,15 @@ async fn trap_71_pdt_before_ipn_has_one_effect(engine: Engine) -> anyhow::Result
 
 async fn trap_71_pdt_after_ipn_has_one_effect(engine: Engine) -> anyhow::Result<()> {
     let pipeline = start(engine, &[]).await?;
-    pipeline.accept(&Ipn::payment("TXPDTAFTER01", "MUG", 1, "9.90")).await?;
+    pipeline
+        .accept(&Ipn::payment("TXPDTAFTER01", "MUG", 1, "9.90"))
+        .await?;
     pipeline.settled("TXPDTAFTER01", "completed").await?;
     let page = visit(pipeline.world.ingest(), "TXPDTAFTER01").await?;
-    assert_eq!((page["state"].as_str(), page["confirmed"].as_bool()), (Some("paid"), Some(true)));
+    assert_eq!(
+        (page["state"].as_str(), page["confirmed"].as_bool()),
+        (Some("paid"), Some(true))
+    );
     eventually("the evidence is a duplicate", PATIENCE, async || {
         (pipeline.metric("quittance_duplicates_total", &[]).await >= 1).then_some(())
     })
@@ -116,8 +124,14 @@ async fn trap_71_ipn_and_pdt_at_the_same_instant_on_two_replicas_have_one_effect
     if engine == Engine::Cluster {
         other = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let listen = other.to_string();
-        let environment = [TOKEN, COOKIES, ("QUITTANCE_INGEST__LISTEN", listen.as_str())];
-        pipeline.start_stage("ingest", "ingest-2", &environment).await?;
+        let environment = [
+            TOKEN,
+            COOKIES,
+            ("QUITTANCE_INGEST__LISTEN", listen.as_str()),
+        ];
+        pipeline
+            .start_stage("ingest", "ingest-2", &environment)
+            .await?;
     }
     let ipn = Ipn::payment("TXPDTSAME001", "MUG", 1, "9.90");
     pipeline.sandbox.register(&ipn.bytes());
@@ -147,7 +161,10 @@ async fn trap_81_pdt_pending_and_then_ipn_completed_reserves_and_then_takes(
         .with("pending_reason", "echeck");
     pipeline.sandbox.register(&pending.bytes());
     let page = visit(pipeline.world.ingest(), "TXPDTECHECK1").await?;
-    assert_eq!((page["state"].as_str(), page["reason"].as_str()), (Some("pending"), Some("echeck")));
+    assert_eq!(
+        (page["state"].as_str(), page["reason"].as_str()),
+        (Some("pending"), Some("echeck"))
+    );
     pipeline.settled("TXPDTECHECK1", "pending").await?;
     assert_eq!(pipeline.stock("POT").await?, (10, 1, 0));
     pipeline.accept(&completed).await?;
@@ -169,7 +186,10 @@ async fn a_transaction_of_another_account_has_no_effect_and_shows_nothing(
         .with("business", "other@shop.example");
     pipeline.sandbox.register(&theirs.bytes());
     let page = visit(pipeline.world.ingest(), "TXPDTTHEIRS1").await?;
-    assert_eq!((page["state"].as_str(), page.get("amount")), (Some("unknown"), None));
+    assert_eq!(
+        (page["state"].as_str(), page.get("amount")),
+        (Some("unknown"), None)
+    );
     pipeline.parked("receiver_mismatch", 1).await?;
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("MUG").await?, (10, 0, 0));
@@ -218,7 +238,10 @@ async fn another_orders_token_changes_nothing_and_tells_no_address(
     assert_eq!(second.header("set-cookie"), None);
     let known = format!("Cookie: {cookie}\r\n");
     let back = http::once(at, "GET", again, &known, b"").await?;
-    assert!(back.text().contains("1 Main St"), "the first browser still sees it");
+    assert!(
+        back.text().contains("1 Main St"),
+        "the first browser still sees it"
+    );
     one_effect(&pipeline, "TXPDTFIRST01").await
 }
 
@@ -239,7 +262,14 @@ async fn trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line(
     one_effect(&pipeline, "TXPDTLOGS001").await?;
     let logs = pipeline.logs()?;
     assert!(logs.contains("TRACE"), "the log is at its loudest");
-    for private in [IDENTITY, "rivata", "mailbox.example", "idden Lane", "idden+Lane", COOKIES.1] {
+    for private in [
+        IDENTITY,
+        "rivata",
+        "mailbox.example",
+        "idden Lane",
+        "idden+Lane",
+        COOKIES.1,
+    ] {
         let line = logs.lines().find(|line| line.contains(private));
         assert!(line.is_none(), "`{private}` is in the log: {line:?}");
     }
@@ -252,14 +282,19 @@ async fn trap_80_a_wrong_or_missing_identity_token_is_told_with_what_to_do() -> 
     pipeline.start_stage("quittance", "without", &[]).await?;
     assert!(pipeline.logs()?.contains("no pdt_token"));
     pipeline.take("without")?.terminate(PATIENCE).await?;
-    let wrong = ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", "a-token-of-another-environment");
+    let wrong = (
+        "QUITTANCE_ACCOUNT__0__PDT_TOKEN",
+        "a-token-of-another-environment",
+    );
     pipeline.start_stage("quittance", "wrong", &[wrong]).await?;
     for tx in ["TXPDTWRONG01", "TXPDTWRONG02"] {
         let page = visit(pipeline.world.ingest(), tx).await?;
         assert_eq!(page["state"], "waiting");
     }
     let logs = pipeline.logs()?;
-    let told = logs.matches("refuses this account's identity token").count();
+    let told = logs
+        .matches("refuses this account's identity token")
+        .count();
     assert_eq!(told, 1, "told once, not at every visit: {logs}");
     assert!(!logs.contains(wrong.1));
     Ok(())
@@ -271,7 +306,9 @@ async fn cluster_with_redis_away_the_page_waits_and_nobody_is_looked_up() -> any
     let shop = Postgres::shared().await?.database("returns").await?;
     let world = World::cluster_on(&amqp, "redis://127.0.0.1:1", &shop)?;
     let mut pipeline = Pipeline::prepare_in(Engine::Cluster, world).await?;
-    pipeline.start_stage("ingest", "ingest", &[TOKEN, COOKIES]).await?;
+    pipeline
+        .start_stage("ingest", "ingest", &[TOKEN, COOKIES])
+        .await?;
     let ipn = Ipn::payment("TXPDTREDIS01", "MUG", 1, "9.90");
     pipeline.sandbox.register(&ipn.bytes());
     for _ in 0..10 {
@@ -280,6 +317,9 @@ async fn cluster_with_redis_away_the_page_waits_and_nobody_is_looked_up() -> any
     }
     assert_eq!(look_ups(&pipeline), 0);
     let away = ["outcome=\"store_away\""];
-    assert_eq!(pipeline.metric("quittance_pdt_lookups_total", &away).await, 10);
+    assert_eq!(
+        pipeline.metric("quittance_pdt_lookups_total", &away).await,
+        10
+    );
     Ok(())
 }

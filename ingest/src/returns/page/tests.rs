@@ -1,7 +1,6 @@
 //! Tests of the page's two forms.
 
 use super::*;
-use crate::receipt::{Amount, Details, Item, State};
 
 fn receipt(state: State) -> Receipt {
     let amount = Amount {
@@ -40,7 +39,10 @@ fn every_state_has_a_page_in_both_languages() {
         for language in [Language::English, Language::German] {
             let html = pages.html(&receipt(state), language).unwrap();
             assert!(html.contains(&format!("<html lang=\"{}\">", language.code())));
-            assert!(html.contains("Mugs &amp; More") && html.contains("&lt;b&gt;Jane&lt;&#x2f;b&gt;"), "{html}");
+            assert!(
+                html.contains("Mugs &amp; More") && html.contains("&lt;b&gt;Jane&lt;&#x2f;b&gt;"),
+                "{html}"
+            );
             assert!(html.contains(words::title(language, state)));
             let looks_again = matches!(state, State::Pending | State::Waiting);
             assert_eq!(html.contains("http-equiv=\"refresh\""), looks_again);
