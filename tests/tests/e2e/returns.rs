@@ -57,6 +57,14 @@ async fn shown(at: SocketAddr, tx: &str, state: &str, confirmed: bool) -> anyhow
     .await
 }
 
+/// Waits for a line in the log: lines are written by a task of their own.
+async fn logged(pipeline: &Pipeline, words: &str) -> anyhow::Result<()> {
+    eventually(&format!("`{words}` is logged"), PATIENCE, async || {
+        pipeline.logs().ok()?.contains(words).then_some(())
+    })
+    .await
+}
+
 fn look_ups(pipeline: &Pipeline) -> usize {
     let asked = pipeline.sandbox.postbacks();
     let looked = asked
@@ -248,7 +256,7 @@ async fn another_orders_token_changes_nothing_and_tells_no_address(
 async fn trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line(
     engine: Engine,
 ) -> anyhow::Result<()> {
-    let pipeline = start(engine, &[("QUITTANCE_LOG__FILTER", "trace")]).await?;
+    let mut pipeline = start(engine, &[("QUITTANCE_LOG__FILTER", "trace")]).await?;
     let at = pipeline.world.ingest();
     let ipn = Ipn::payment("TXPDTLOGS001", "MUG", 1, "9.90")
         .with("first_name", "Privata")
@@ -260,8 +268,18 @@ async fn trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line(
     assert!(page.text().contains("7 Hidden Lane"));
     pipeline.accept(&ipn).await?;
     one_effect(&pipeline, "TXPDTLOGS001").await?;
-    let logs = pipeline.logs()?;
+    let mut logs = String::new();
+    for stage in pipeline.stages() {
+        // The end writes out whatever is still to be written.
+        let mut process = pipeline.take(stage)?;
+        process.terminate(PATIENCE).await?;
+        logs.push_str(&process.output()?);
+    }
     assert!(logs.contains("TRACE"), "the log is at its loudest");
+    assert!(
+        logs.contains("evidence submitted"),
+        "the whole run is there"
+    );
     for private in [
         IDENTITY,
         "rivata",
@@ -280,7 +298,7 @@ async fn trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line(
 async fn trap_80_a_wrong_or_missing_identity_token_is_told_with_what_to_do() -> anyhow::Result<()> {
     let mut pipeline = Pipeline::prepare(Engine::Embedded).await?;
     pipeline.start_stage("quittance", "without", &[]).await?;
-    assert!(pipeline.logs()?.contains("no pdt_token"));
+    logged(&pipeline, "no pdt_token").await?;
     pipeline.take("without")?.terminate(PATIENCE).await?;
     let wrong = (
         "QUITTANCE_ACCOUNT__0__PDT_TOKEN",
@@ -291,10 +309,13 @@ async fn trap_80_a_wrong_or_missing_identity_token_is_told_with_what_to_do() -> 
         let page = visit(pipeline.world.ingest(), tx).await?;
         assert_eq!(page["state"], "waiting");
     }
-    let logs = pipeline.logs()?;
-    let told = logs
-        .matches("refuses this account's identity token")
-        .count();
+    let refused = "refuses this account's identity token";
+    logged(&pipeline, refused).await?;
+    // The end writes out whatever is still to be written.
+    let mut process = pipeline.take("wrong")?;
+    process.terminate(PATIENCE).await?;
+    let logs = process.output()?;
+    let told = logs.matches(refused).count();
     assert_eq!(told, 1, "told once, not at every visit: {logs}");
     assert!(!logs.contains(wrong.1));
     Ok(())
