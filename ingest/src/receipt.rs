@@ -6,7 +6,7 @@
 use quittance_common::clock;
 use quittance_common::event::{Line, Source};
 use quittance_common::gateway::{self, paypal::fields::Fields};
-use quittance_common::ids::MessageId;
+use quittance_common::ids::{MessageId, TxnId};
 use quittance_common::lookups::LookupKey;
 use quittance_common::notification::{Payee, RawNotification};
 use quittance_common::settings::Account;
@@ -60,7 +60,6 @@ impl State {
     fn of_status(status: Option<&PaymentStatus>) -> Self {
         match status {
             Some(PaymentStatus::Completed) => Self::Paid,
-            Some(PaymentStatus::Pending) => Self::Pending,
             Some(
                 PaymentStatus::Denied
                 | PaymentStatus::Failed
@@ -68,8 +67,10 @@ impl State {
                 | PaymentStatus::Voided,
             ) => Self::Failed,
             Some(PaymentStatus::Refunded) => Self::Refunded,
-            // Accepted or made, and no proof of money.
-            Some(PaymentStatus::Created | PaymentStatus::Processed) => Self::Pending,
+            // Made and accepted are no proof of money either.
+            Some(PaymentStatus::Pending | PaymentStatus::Created | PaymentStatus::Processed) => {
+                Self::Pending
+            }
             _ => Self::Unknown,
         }
     }
@@ -224,7 +225,7 @@ pub fn told(evidence: &str, key: &LookupKey, account: &Account) -> Option<Told> 
         return Some(unknown);
     };
     let data = &reading.data;
-    if is_another(data.txn_id.as_ref().map(|txn| txn.as_str()), key) {
+    if is_another(data.txn_id.as_ref(), key) {
         return None;
     }
     if !is_ours(&notification.payee, account) {
@@ -255,8 +256,8 @@ pub fn told(evidence: &str, key: &LookupKey, account: &Account) -> Option<Told> 
 }
 
 /// Whether an answer names another transaction than the one that was asked about.
-pub fn is_another(txn_id: Option<&str>, key: &LookupKey) -> bool {
-    txn_id.is_some_and(|txn| txn != key.token.as_str())
+pub fn is_another(txn_id: Option<&TxnId>, key: &LookupKey) -> bool {
+    txn_id.is_some_and(|txn| txn.as_str() != key.token.as_str())
 }
 
 /// What the books know about the payment of `key`.

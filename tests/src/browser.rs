@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over the WebDriver protocol by chromedriver's HTTP interface.
+//! A headless Chromium, driven over the `WebDriver` protocol by chromedriver's HTTP interface.
 //!
 //! It is told to reach nothing but this machine, and runs with a new, empty profile.
 
@@ -76,7 +76,8 @@ impl Browser {
         } } });
         let asked = tokio::time::timeout(START, ask(address, "POST", "/session", &wanted));
         let session = asked.await.context("chromium did not start")??;
-        let session = session["sessionId"].as_str().context("no session")?;
+        let session = session.get("sessionId").and_then(Value::as_str);
+        let session = session.context("no session")?;
         Ok(Self {
             address,
             session: session.to_owned(),
@@ -156,7 +157,8 @@ impl Drop for Browser {
             );
             stream.set_read_timeout(Some(limit)).ok();
             if stream.write_all(request.as_bytes()).is_ok() {
-                stream.read(&mut [0; 64]).ok();
+                // Answered means closed.
+                stream.read_exact(&mut [0]).ok();
             }
         }
     }
@@ -170,9 +172,12 @@ async fn ask(address: SocketAddr, method: &str, path: &str, body: &Value) -> any
     };
     let headers = "Content-Type: application/json\r\n";
     let answer = http::once(address, method, path, headers, &bytes).await?;
-    let mut value: Value = serde_json::from_slice(&answer.body)?;
+    let mut answered: Value = serde_json::from_slice(&answer.body)?;
+    let value = answered.get_mut("value").map(Value::take);
+    let value = value.unwrap_or_default();
     if answer.status != 200 {
-        bail!("webdriver: {}", value["value"]["message"]);
+        let message = value.get("message").and_then(Value::as_str);
+        bail!("webdriver: {}", message.unwrap_or("no reason given"));
     }
-    Ok(value["value"].take())
+    Ok(value)
 }

@@ -223,8 +223,7 @@ impl Looker {
         let (outcome, answer) = match self.post(request).await {
             Ok(reply) => match pdt::decode(&reply) {
                 Answer::Success(success) => {
-                    let txn = success.txn_id();
-                    if receipt::is_another(txn.as_ref().map(|txn| txn.as_str()), key) {
+                    if receipt::is_another(success.txn_id().as_ref(), key) {
                         (Outcome::Unclear, unclear("another_transaction"))
                     } else {
                         let evidence = pdt::evidence(&success);

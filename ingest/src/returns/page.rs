@@ -135,7 +135,7 @@ impl Pages {
             seen: seen(receipt),
             title: words::title(language, receipt.state),
             lead: words::lead(language, receipt),
-            reason: receipt.reason.as_ref().map(|reason| reason.as_str()),
+            reason: receipt.reason.as_ref().map(PendingReason::as_str),
             next: words::next(language, receipt.state),
             amount: receipt
                 .amount
@@ -169,7 +169,7 @@ pub fn json(receipt: &Receipt) -> String {
         state: receipt.state.as_str(),
         confirmed: receipt.confirmed,
         seen: seen(receipt),
-        reason: receipt.reason.as_ref().map(|reason| reason.as_str()),
+        reason: receipt.reason.as_ref().map(PendingReason::as_str),
         amount: receipt.amount.as_ref().map(|amount| amount.value.as_str()),
         currency: receipt
             .amount

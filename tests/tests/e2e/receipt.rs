@@ -10,7 +10,7 @@ use quittance_tests::browser::Browser;
 use crate::pipeline::{Engine, PATIENCE, Pipeline};
 use crate::returns::start;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn url(pipeline: &Pipeline, tx: &str) -> String {
     let ingest = pipeline.world.ingest_url();
