@@ -15,6 +15,7 @@
 //! | [`message`] | the envelope that travels through every queue |
 //! | [`queue`] | the queue port: `RabbitMQ` and the embedded engine |
 //! | [`claims`] | the claim port: Redis and the embedded engine |
+//! | [`lookups`] | what gateways answered about returning buyers: Redis and the embedded engine |
 //! | [`shop`] | the shop database: `SQLite` and `PostgreSQL` |
 //! | [`settings`], [`runtime`], [`consumer`], [`telemetry`], [`metrics`], [`admin`] | the shell |
 
@@ -29,6 +30,7 @@ pub mod gateway;
 pub mod http;
 pub mod ids;
 pub mod key;
+pub mod lookups;
 pub mod message;
 pub mod metrics;
 pub mod money;

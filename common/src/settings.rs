@@ -43,6 +43,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// `[ingest]`.
     pub ingest: IngestSettings,
+    /// `[pdt]`.
+    pub pdt: PdtSettings,
     /// `[admin]`.
     pub admin: AdminSettings,
     /// `[verifier]`.
@@ -125,6 +127,22 @@ pub struct IngestSettings {
     pub max_in_flight: usize,
     /// `confirm_timeout`, default 10 s: `PayPal` waits 20 s.
     pub confirm_timeout: Duration,
+}
+
+/// `[pdt]`: the page that buyers come back to.
+#[derive(Debug, Clone)]
+pub struct PdtSettings {
+    /// `keep`, default 1 h: how long the answer to a look-up is kept, for the page alone.
+    pub keep: Duration,
+    /// `timeout`, default 10 s: how long the gateway may take to answer one look-up.
+    pub timeout: Duration,
+    /// `patience`, default 3 s: how long a page waits for a look-up before it is shown without.
+    pub patience: Duration,
+    /// `cookie_secret`: signs the cookie of the browser that came back first. Without it each
+    /// process makes one of its own.
+    pub cookie_secret: Option<SecretString>,
+    /// `templates`: a folder whose files stand in for those that are built in.
+    pub templates: Option<PathBuf>,
 }
 
 /// `[admin]`.

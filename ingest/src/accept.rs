@@ -182,6 +182,26 @@ pub fn notification(id: MessageId, received: Received, body: Bytes) -> Message {
     }
 }
 
+/// The message that carries a gateway's answer to our own look-up. `name` is the same for every
+/// copy of the same answer, and so is the message's id.
+pub fn evidence(name: &str, route: Route, body: Bytes, at: Timestamp) -> Message {
+    let id = MessageId::from_name(name);
+    Message {
+        id,
+        kind: MessageKind::EvidenceV1,
+        content_type: FORM.to_owned(),
+        timestamp: at,
+        headers: Headers {
+            gateway: Some(route.gateway),
+            account: Some(route.account),
+            received_at: Some(at),
+            traceparent: Some(new_traceparent(id)),
+            ..Headers::default()
+        },
+        body,
+    }
+}
+
 /// Whether a text is a W3C trace context of version 00.
 fn is_traceparent(text: &str) -> bool {
     let mut parts = text.split('-');

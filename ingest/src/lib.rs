@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`accept`] | what is accepted and what is answered otherwise; pure |
 //! | [`http`] | one request: read, publish, answer |
+//! | [`receipt`] | what a returning buyer is shown; pure |
+//! | [`returns`] | the page that buyers come back to, and the look-up behind it |
 //! | [`server`] | connections: accept, time out, drain |
 //! | [`metrics`] | what is counted |
 //! | [`run`](mod@run) | the stage as a task of a process |
@@ -13,6 +15,8 @@
 pub mod accept;
 pub mod http;
 pub mod metrics;
+pub mod receipt;
+pub mod returns;
 pub mod run;
 pub mod server;
 

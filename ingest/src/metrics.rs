@@ -6,6 +6,7 @@ use quittance_common::settings::Settings;
 use quittance_common::stage::StageName;
 
 use crate::accept::{Refusal, Route};
+use crate::returns::look::Outcome;
 
 /// The label of what was accepted.
 const ACCEPTED: &str = "accepted";
@@ -18,6 +19,8 @@ pub struct IngestMetrics {
     received: IntCounterVec,
     /// `ack_seconds`: from the request's head to the decision to answer `200`.
     pub ack_seconds: Histogram,
+    /// `pdt_lookups_total`, by [`crate::returns::look::Outcome`].
+    pub lookups: IntCounterVec,
     /// The shared metrics.
     pub shared: Metrics,
     in_flight: IntGauge,
@@ -52,12 +55,22 @@ impl IngestMetrics {
             }
         }
         received.with_label_values(&[UNKNOWN, UNKNOWN, Refusal::Unknown.as_label()]);
+        let lookups = counter_vec(
+            registry,
+            "pdt_lookups_total",
+            "Look-ups of returning buyers' transactions, by what came of them.",
+            &["outcome"],
+        )?;
+        for outcome in Outcome::ALL {
+            lookups.with_label_values(&[outcome.as_label()]);
+        }
         let in_flight = shared
             .in_flight
             .with_label_values(&[StageName::Ingest.as_str()]);
         Ok(Self {
             received,
             ack_seconds,
+            lookups,
             shared: shared.clone(),
             in_flight,
         })

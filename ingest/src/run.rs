@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::http::{Ingest, publisher, router};
 use crate::metrics::IngestMetrics;
+use crate::returns::{self, Returns, page::PageError};
 use crate::server;
 
 /// Why ingest ended otherwise than by being told to.
@@ -17,6 +18,15 @@ pub enum IngestError {
     /// A metric was registered twice; a bug.
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
+    /// The templates of the return page cannot be used.
+    #[error("the return page cannot be made")]
+    Page(#[from] PageError),
+    /// The HTTP client for look-ups cannot be made.
+    #[error("look-ups cannot be made")]
+    Client(#[from] quittance_common::http::ClientError),
+    /// The shop database's settings cannot be used.
+    #[error("the books cannot be read")]
+    Shop(#[from] quittance_common::shop::ShopError),
     /// The listener failed.
     #[error("the listener failed")]
     Listener(#[from] std::io::Error),
@@ -33,21 +43,25 @@ pub async fn run(
 ) -> Result<(), IngestError> {
     let metrics = IngestMetrics::register(&shell.metrics, &settings)?;
     let publish = publisher(shell.queues.clone());
+    let returns = Returns::new(&settings, publish.clone(), &metrics)?;
+    returns::look::warn_of_missing_tokens(&settings);
     let ingest = Ingest::new(settings, publish, metrics, shell.stop.clone());
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "accepting notifications");
     }
     let stopped = {
-        let ingest = ingest.clone();
+        let (ingest, returns) = (ingest.clone(), returns.clone());
         let stop = shell.stop.clone();
         let grace = shell.grace;
         async move {
             stop.cancelled().await;
-            tokio::time::timeout(grace, ingest.idle()).await.ok();
+            let idle = async { tokio::join!(ingest.idle(), returns.idle()) };
+            tokio::time::timeout(grace, idle).await.ok();
         }
     };
     // What is left after the first grace has had its time; the second is for closing.
-    server::serve(listener, router(ingest), stopped, CLOSING).await?;
+    let routes = router(ingest).merge(returns::router(returns));
+    server::serve(listener, routes, stopped, CLOSING).await?;
     Ok(())
 }
 

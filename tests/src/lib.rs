@@ -4,6 +4,7 @@
 //! Nothing here uses a fixed port or a server of the machine; whatever is started ends with the
 //! test, also when the test panics or is killed.
 
+pub mod browser;
 pub mod contract;
 pub mod contract_shop;
 pub mod daemon;

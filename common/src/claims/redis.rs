@@ -3,7 +3,7 @@
 //! A reply that does not come leaves open whether the script ran; each is idempotent for the same
 //! owner, so the caller simply asks again.
 
-mod link;
+pub(crate) mod link;
 mod scripts;
 
 use std::time::Duration;

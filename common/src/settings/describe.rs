@@ -27,6 +27,7 @@ impl Settings {
             self.ingest.max_in_flight.to_string(),
         );
         put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
+        self.describe_pdt(&mut put);
         put("admin.listen", self.admin.listen.to_string());
         self.describe_verifier(&mut put);
         put(
@@ -83,6 +84,18 @@ impl Settings {
             ShopDatabase::Postgres(_) => format!("postgres {SET}"),
         };
         put("shop_database", shop);
+    }
+
+    fn describe_pdt(&self, put: &mut impl FnMut(&str, String)) {
+        put("pdt.keep", wait(self.pdt.keep));
+        put("pdt.timeout", wait(self.pdt.timeout));
+        put("pdt.patience", wait(self.pdt.patience));
+        if self.pdt.cookie_secret.is_some() {
+            put("pdt.cookie_secret", SET.to_owned());
+        }
+        if let Some(templates) = &self.pdt.templates {
+            put("pdt.templates", templates.display().to_string());
+        }
     }
 
     fn describe_verifier(&self, put: &mut impl FnMut(&str, String)) {

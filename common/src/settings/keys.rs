@@ -49,7 +49,7 @@ const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 50] = [
+pub const KEYS: [Key; 55] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -107,6 +107,15 @@ pub const KEYS: [Key; 50] = [
         "10s",
         "a duration from 100ms to 20s: PayPal waits 20s",
     ),
+    key("pdt.keep", "1h", "a duration from 1m to 1 day"),
+    key("pdt.timeout", "10s", "a duration from 100ms to 1m"),
+    key("pdt.patience", "3s", "a duration from 0s to 20s"),
+    optional(
+        "pdt.cookie_secret",
+        "at least 32 visible characters, the same for all replicas",
+    )
+    .secret(),
+    optional("pdt.templates", "a folder"),
     key(
         "admin.listen",
         "127.0.0.1:9090",

@@ -15,8 +15,8 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rule_tables, rules,
+    LogSettings, NotifyDriver, NotifySettings, PdtSettings, Settings, ShopDatabase, Unmatched,
+    VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
 
@@ -188,6 +188,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let shutdown_grace =
         reader.duration("shutdown_grace", Duration::ZERO, MINUTE.saturating_mul(10));
     let ingest = read_ingest(reader);
+    let pdt = read_pdt(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
     let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
@@ -202,6 +203,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         queue_prefix: queue_prefix?,
         shutdown_grace: shutdown_grace?,
         ingest: ingest?,
+        pdt: pdt?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
         fulfiller: FulfillerSettings {
@@ -289,6 +291,24 @@ fn read_ingest(reader: &mut Reader) -> Option<IngestSettings> {
         max_body: max_body?,
         max_in_flight: max_in_flight?,
         confirm_timeout: confirm_timeout?,
+    })
+}
+
+fn read_pdt(reader: &mut Reader) -> Option<PdtSettings> {
+    let keep = reader.duration("pdt.keep", MINUTE, DAY);
+    let timeout = reader.duration("pdt.timeout", TENTH, MINUTE);
+    let patience = reader.duration("pdt.patience", Duration::ZERO, SECOND.saturating_mul(20));
+    let cookie_secret = reader.read_optional("pdt.cookie_secret", |text| {
+        let fits = text.len() >= 32 && text.chars().all(|c| c.is_ascii_graphic());
+        fits.then(|| SecretString::from(text))
+    });
+    let templates = reader.read_optional("pdt.templates", folder);
+    Some(PdtSettings {
+        keep: keep?,
+        timeout: timeout?,
+        patience: patience?,
+        cookie_secret: cookie_secret.ok()?,
+        templates: templates.ok()?,
     })
 }
 

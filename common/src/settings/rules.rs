@@ -72,6 +72,19 @@ impl Settings {
                     .to_owned(),
             );
         }
+        if matches!(self.engine, Engine::Cluster(_))
+            && self.pdt.cookie_secret.is_none()
+            && self
+                .accounts
+                .iter()
+                .any(|account| account.pdt_token.is_some())
+        {
+            warnings.push(
+                "pdt.cookie_secret is not set: with more than one ingest, buyers who return see \
+                 their address only while they reach the same one"
+                    .to_owned(),
+            );
+        }
         for (rule, wider) in self.rules.unreachable() {
             warnings.push(format!(
                 "rule.{rule} is never reached: rule.{wider} before it takes all of its events"

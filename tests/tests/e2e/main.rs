@@ -13,6 +13,8 @@ mod own_broker;
 mod payments;
 mod pipeline;
 mod rabbitmq;
+mod receipt;
+mod returns;
 mod rules;
 mod settings;
 mod shop;

@@ -32,7 +32,7 @@ const REFUSED_FOR: Duration = Duration::from_millis(200);
 
 /// The connection. Cheap to clone; every clone is the same connection.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// None when the URL cannot be read.
     client: Option<Arc<Client>>,
     state: Arc<Mutex<State>>,
@@ -47,7 +47,7 @@ impl fmt::Debug for Link {
 
 /// What Redis is asked; may be put again.
 #[derive(Clone, Copy)]
-pub(super) enum Question<'a> {
+pub(crate) enum Question<'a> {
     Command(&'a Cmd),
     Script(&'a ScriptInvocation<'a>),
 }
@@ -74,7 +74,7 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(url: &SecretString) -> Self {
+    pub(crate) fn new(url: &SecretString) -> Self {
         Self {
             client: client(url).ok().map(Arc::new),
             state: Arc::default(),
@@ -83,7 +83,7 @@ impl Link {
 
     /// Asks; once more on a new connection when the old one turns out to be useless. What is asked
     /// must be idempotent.
-    pub(super) async fn ask<T: FromRedisValue>(
+    pub(crate) async fn ask<T: FromRedisValue>(
         &self,
         question: Question<'_>,
     ) -> Result<T, ClaimError> {
