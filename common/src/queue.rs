@@ -286,6 +286,15 @@ impl Queues {
         }
     }
 
+    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, so `unacked` is 0. `None`
+    /// when there is no such queue.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.depth(queue).await,
+            Self::Embedded(store) => store.depth(queue).await,
+        }
+    }
+
     /// Whether publishing makes sense now.
     pub fn status(&self) -> Status {
         match self {

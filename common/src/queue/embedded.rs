@@ -224,6 +224,16 @@ impl Embedded {
         Ok(listed(&inner.names, &counts, &subscribed))
     }
 
+    /// How full one queue is; `None` when the topology does not have it.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        let name = self.inner.names.name(queue);
+        let depths = self.depths().await?;
+        Ok(depths.into_iter().find(|depth| depth.queue == name))
+    }
+
     /// The first `limit` messages of a queue that nobody has in hand, without taking any.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ use tracing::warn;
 
 use self::declare::{Mismatch, Topology};
 use self::hosts::Hosts;
-use self::link::{Link, State};
+use self::link::{Link, Live, State};
 use self::publisher::Publisher;
 use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status};
 use crate::message::Message;
@@ -190,21 +190,36 @@ impl RabbitMq {
                 Err(error) => warn!(%error, "asking by AMQP instead; unacked messages show as 0"),
             }
         }
+        let live = self.consuming_live().await?;
+        depths::by_amqp(&live, names).await
+    }
+
+    /// How full one queue is at this moment, by AMQP: `unacked` is 0. `None` when it is missing.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] when the broker cannot be asked.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        let name = self.inner.topology.names().name(queue);
+        let live = self.consuming_live().await?;
+        depths::one(&live, name).await
+    }
+
+    /// The consuming connection, once it stands.
+    async fn consuming_live(&self) -> Result<Arc<Live>, QueueError> {
         // On the consuming connection: the other one hangs while publishers are blocked.
         let mut state = self.inner.consuming().watch();
         let up = state.wait_for(|state| matches!(state, State::Up(_)));
-        let live = match timeout(DEPTHS_TIMEOUT, up).await {
+        match timeout(DEPTHS_TIMEOUT, up).await {
             Ok(Ok(state)) => match &*state {
-                State::Up(live) => Arc::clone(live),
-                State::Down(detail) => return Err(QueueError::Unavailable(detail.clone())),
+                State::Up(live) => Ok(Arc::clone(live)),
+                State::Down(detail) => Err(QueueError::Unavailable(detail.clone())),
             },
             Ok(Err(_)) | Err(_) => {
-                return Err(QueueError::Unavailable(format!(
+                Err(QueueError::Unavailable(format!(
                     "no connection within {DEPTHS_TIMEOUT:?}"
-                )));
+                )))
             }
-        };
-        depths::by_amqp(&live, names).await
+        }
     }
 
     /// Whether publishing makes sense now.
