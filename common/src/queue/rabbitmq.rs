@@ -214,11 +214,9 @@ impl RabbitMq {
                 State::Up(live) => Ok(Arc::clone(live)),
                 State::Down(detail) => Err(QueueError::Unavailable(detail.clone())),
             },
-            Ok(Err(_)) | Err(_) => {
-                Err(QueueError::Unavailable(format!(
-                    "no connection within {DEPTHS_TIMEOUT:?}"
-                )))
-            }
+            Ok(Err(_)) | Err(_) => Err(QueueError::Unavailable(format!(
+                "no connection within {DEPTHS_TIMEOUT:?}"
+            ))),
         }
     }
 
