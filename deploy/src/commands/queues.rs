@@ -78,21 +78,17 @@ struct Told<'a> {
     command: &'a str,
     #[serde(flatten)]
     tally: &'a Tally,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replay_id: Option<&'a str>,
 }
 
 /// What was done, and the exit code of it.
 fn tell(job: &Job, tally: &Tally, context: Context<'_>) -> anyhow::Result<Exit> {
     let out = context.out;
-    let replay_id = job.marking.as_ref().map(|marking| &*marking.replay_id);
     match context.form {
         Form::JsonLines => write_json(
             out,
             &Told {
                 command: job.command,
                 tally,
-                replay_id,
             },
         )?,
         Form::Table => {

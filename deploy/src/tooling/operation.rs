@@ -84,6 +84,9 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// Whether the command was told to stop before the end.
     pub(crate) interrupted: bool,
+    /// The mark of a replay; of one that goes on, the first mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_id: Option<String>,
 }
 
 impl Tally {
@@ -143,7 +146,10 @@ pub(crate) async fn run(
         audit: Audit::begin(&job.audit, head)?,
         pace: Pace::new(job.rate),
         bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
-        tally: Tally::default(),
+        tally: Tally {
+            replay_id: Some(replay_id).filter(|id| !id.is_empty()),
+            ..Tally::default()
+        },
         job: &job,
         settings,
         queues,

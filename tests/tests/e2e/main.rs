@@ -15,4 +15,5 @@ mod pipeline;
 mod rabbitmq;
 mod settings;
 mod shop;
+mod tooling;
 mod topology;
