@@ -23,6 +23,7 @@ pub use reader::{from_process, process_environment};
 
 use crate::event::Environment;
 use crate::ids::{AccountId, GatewayId};
+use crate::queue::ArchiveLimits;
 use crate::retry::Ladder;
 
 /// The exit code for bad settings, `EX_CONFIG` of `sysexits.h`: a restart will not help.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub ladder: Ladder,
     /// `[[account]]`, at least one.
     pub accounts: Vec<Account>,
+    /// `[archive]`: what is kept of it; `None` when it is off.
+    pub archive: Option<ArchiveLimits>,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -68,6 +71,7 @@ impl Settings {
     /// The table of queues that these settings give.
     pub fn queue_names(&self) -> crate::queue::QueueNames {
         crate::queue::QueueNames::new(self.queue_prefix.clone(), self.ladder.clone())
+            .with_archive(self.archive)
     }
 }
 

@@ -58,9 +58,7 @@ impl<S> Archiving<S> {
         if !self.on || !is_first_sight(message) {
             return;
         }
-        let publish = self
-            .queues
-            .publish(&Destination::Archive, message.clone());
+        let publish = self.queues.publish(&Destination::Archive, message.clone());
         let failure = match tokio::time::timeout(PATIENCE, publish).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

@@ -8,11 +8,13 @@
 //! | `declare` | the table of queues on the broker |
 //! | `publisher` | channels with one publish in flight |
 //! | `consumer` | subscriptions that outlive connections |
+//! | `archive` | reading the stream |
 //! | `management`, `depths` | what the HTTP API tells |
 //!
 //! Publishing and consuming have a connection each: an alarm makes the broker stop reading from
 //! connections that publish, and acks must get through all the same.
 
+mod archive;
 mod backoff;
 mod consumer;
 mod declare;
@@ -27,6 +29,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -35,7 +38,7 @@ use self::declare::{Mismatch, Topology};
 use self::hosts::Hosts;
 use self::link::{Link, Live, State};
 use self::publisher::Publisher;
-use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status};
+use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Range, Status};
 use crate::message::Message;
 use crate::settings::ClusterSettings;
 
@@ -202,6 +205,22 @@ impl RabbitMq {
         let name = self.inner.topology.names().name(queue);
         let live = self.consuming_live().await?;
         depths::one(&live, name).await
+    }
+
+    /// Reads the archive into `found`; see [`super::Queues::archived`].
+    pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
+        let broker = self.clone();
+        tokio::spawn(async move {
+            let stream = broker.inner.topology.names().archive_name();
+            let read = match broker.consuming_live().await {
+                Ok(live) => archive::read(&live, &stream, range, &found).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = read {
+                // Nobody may be waiting any more.
+                found.send(Err(error)).await.ok();
+            }
+        });
     }
 
     /// The consuming connection, once it stands.

@@ -19,6 +19,7 @@ use super::{
     rules,
 };
 use crate::event::Environment;
+use crate::queue::ArchiveLimits;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -197,8 +198,10 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let notify = read_notify(reader, data_dir.as_deref());
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
+    let archive = read_archive(reader);
     let log = read_log(reader);
     Some(Settings {
+        archive: archive?,
         engine: engine?,
         shop_database: shop_database?,
         queue_prefix: queue_prefix?,
@@ -324,6 +327,22 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
     })
+}
+
+/// `Some(None)` when it is off.
+fn read_archive(reader: &mut Reader) -> Option<Option<ArchiveLimits>> {
+    let keep = reader.read("archive.keep", |text| {
+        if text == "off" {
+            return Some(None);
+        }
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|keep| (HOUR..=DAY.saturating_mul(3_650)).contains(keep))
+            .map(Some)
+    });
+    let max_bytes = reader.number("archive.max_bytes", 1_000_000, u64::MAX);
+    let (keep, max_bytes) = (keep?, max_bytes?);
+    Some(keep.map(|keep| ArchiveLimits { keep, max_bytes }))
 }
 
 fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySettings> {

@@ -92,10 +92,7 @@ fn tell(job: &Job, tally: &Tally, context: Context<'_>) -> anyhow::Result<Exit> 
             },
         )?,
         Form::Table => {
-            let from = match &job.source {
-                Source::Queue(_, name) => name.clone(),
-                Source::File(path) => path.display().to_string(),
-            };
+            let from = job.source.name();
             let to = match &job.sink {
                 Sink::Queue(_, name) => format!(" to {name}"),
                 Sink::File(path) => format!(" to {}", path.display()),

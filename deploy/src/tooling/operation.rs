@@ -1,5 +1,6 @@
 //! Drain, replay, move and purge: one loop over a queue, one over a file, and a dry run of both.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quittance_common::clock;
 use quittance_common::failpoint;
 use quittance_common::message::Message;
-use quittance_common::queue::{Acker, Delivery, Destination, PublishError, QueueId, Queues};
+use quittance_common::queue::{Acker, Delivery, Destination, PublishError, QueueId, Queues, Range};
 use quittance_common::settings::Settings;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,19 @@ pub(crate) enum Source {
     Queue(QueueId, String),
     /// A drain file.
     File(PathBuf),
+    /// A stretch of the archive, where everything stays.
+    Archive(Range),
+}
+
+impl Source {
+    /// In words.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Queue(_, name) => name.clone(),
+            Self::File(path) => path.display().to_string(),
+            Self::Archive(_) => "the archive".to_owned(),
+        }
+    }
 }
 
 /// Where they go.
@@ -116,10 +130,7 @@ pub(crate) async fn run(
     queues: &Queues,
     stop: &CancellationToken,
 ) -> anyhow::Result<Tally> {
-    let from = match &job.source {
-        Source::Queue(_, name) => name.clone(),
-        Source::File(path) => path.display().to_string(),
-    };
+    let from = job.source.name();
     let to = match &job.sink {
         Sink::Queue(_, name) => name.clone(),
         Sink::File(path) => path.display().to_string(),
@@ -162,6 +173,7 @@ pub(crate) async fn run(
     let done = match (&job.source, journal) {
         (Source::Queue(queue, name), _) => work.queue(*queue, name).await,
         (Source::File(path), Some(journal)) => work.file(path.clone(), journal).await,
+        (Source::Archive(range), _) => work.archive(*range).await,
         (Source::File(_), None) => Err(anyhow::anyhow!("a file can only be replayed")),
     };
     work.bar.finish_and_clear();
@@ -310,6 +322,35 @@ impl Work<'_> {
             failpoint::hit("tool.after_publish");
             journal.note(line, &id, clock::now())?;
             failpoint::hit("tool.after_journal");
+            self.tally.done += 1;
+            self.audit.message(&id, self.job.outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is meant of a stretch of the archive. No journal: one that is killed begins
+    /// again, and what was replayed before has no second effect.
+    async fn archive(&mut self, range: Range) -> anyhow::Result<()> {
+        let Sink::Queue(to, _) = self.job.sink else {
+            anyhow::bail!("the archive can only be replayed to a queue");
+        };
+        let (mut found, mut seen) = (self.queues.archived(range), HashSet::new());
+        while self.room() > 0 && !self.stop.is_cancelled() {
+            let Some(message) = found.recv().await else {
+                return Ok(());
+            };
+            let message = message?;
+            if !seen.insert(message.id) || !self.takes(&message) {
+                continue;
+            }
+            self.bar.inc(1);
+            let id = message.id.to_string();
+            let Some(next) = self.prepared(&message, to, &id)? else {
+                continue;
+            };
+            self.pace.turn().await;
+            publish(self.queues, to, next).await?;
+            failpoint::hit("tool.after_publish");
             self.tally.done += 1;
             self.audit.message(&id, self.job.outcome)?;
         }

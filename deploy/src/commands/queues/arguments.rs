@@ -1,11 +1,15 @@
 //! The command lines of `quittance queues`, read into a job.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use quittance_common::clock;
 use quittance_common::ids::MessageId;
-use quittance_common::queue::{QueueId, QueueNames};
+use quittance_common::queue::{QueueId, QueueNames, Range};
 use quittance_common::settings::Settings;
 
 use super::Confirm;
@@ -83,8 +87,17 @@ pub(crate) struct Drain {
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// A drain file, or a queue.
-    #[arg(value_name = "FILE|QUEUE")]
-    from: String,
+    #[arg(value_name = "FILE|QUEUE", required_unless_present = "archive")]
+    from: Option<String>,
+    /// From the archive of everything that was accepted, which keeps it all the same.
+    #[arg(long, conflicts_with = "from")]
+    archive: bool,
+    /// Of the archive only what was received from then on: `2026-11-22T10:00:00Z`, or `2h` ago.
+    #[arg(long, value_name = "TIME|AGE", requires = "archive")]
+    since: Option<Moment>,
+    /// Of the archive only what was received until then.
+    #[arg(long, value_name = "TIME|AGE", requires = "archive")]
+    until: Option<Moment>,
     /// The queue that gets the messages.
     #[arg(long, value_name = "QUEUE")]
     to: String,
@@ -184,15 +197,17 @@ impl Drain {
 
 impl Replay {
     pub(super) fn request(self, settings: &Settings) -> anyhow::Result<Request> {
-        let source = match queue(&self.from, settings) {
-            Ok((queue, name)) => Source::Queue(queue, name),
-            Err(unknown) => {
-                let path = PathBuf::from(&self.from);
-                if !path.is_file() {
-                    return Err(unknown.context(format!("there is no file {}", self.from)));
-                }
-                Source::File(path)
+        let source = match &self.from {
+            None => {
+                anyhow::ensure!(settings.archive.is_some(), "archive.keep is `off`");
+                let now = clock::now();
+                let at = |moment: Option<Moment>| moment.map(|moment| moment.at(now)).transpose();
+                Source::Archive(Range {
+                    since: at(self.since)?,
+                    until: at(self.until)?,
+                })
             }
+            Some(from) => file_or_queue(from, settings)?,
         };
         let (to, name) = queue(&self.to, settings)?;
         not_itself(&source, to)?;
@@ -249,6 +264,51 @@ impl Purge {
     }
 }
 
+/// A moment on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// That one.
+    At(Timestamp),
+    /// So long before now.
+    Ago(Duration),
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse() {
+            return Ok(Self::At(at));
+        }
+        humantime::parse_duration(text)
+            .map(Self::Ago)
+            .map_err(|_| "a time such as `2026-11-22T10:00:00Z`, or an age such as `2h`".to_owned())
+    }
+}
+
+impl Moment {
+    fn at(self, now: Timestamp) -> anyhow::Result<Timestamp> {
+        match self {
+            Self::At(at) => Ok(at),
+            Self::Ago(age) => now.checked_sub(age).context("that is before time began"),
+        }
+    }
+}
+
+fn file_or_queue(text: &str, settings: &Settings) -> anyhow::Result<Source> {
+    match queue(text, settings) {
+        Ok((queue, name)) => Ok(Source::Queue(queue, name)),
+        Err(unknown) => {
+            let path = PathBuf::from(text);
+            if path.is_file() {
+                Ok(Source::File(path))
+            } else {
+                Err(unknown.context(format!("there is no file {text}")))
+            }
+        }
+    }
+}
+
 fn not_itself(source: &Source, to: QueueId) -> anyhow::Result<()> {
     let same = matches!(source, Source::Queue(from, _) if *from == to);
     anyhow::ensure!(!same, "the messages are on that queue already");
@@ -274,6 +334,15 @@ fn find(text: &str, names: &QueueNames, prefix: &str) -> Option<(QueueId, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_an_age() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let at = |text: &str| text.parse::<Moment>().unwrap().at(now).unwrap().to_string();
+        assert_eq!(at("2h"), "2026-11-22T10:00:00Z");
+        assert_eq!(at("2026-11-01T00:00:00Z"), "2026-11-01T00:00:00Z");
+        assert!("yesterday".parse::<Moment>().is_err());
+    }
 
     #[test]
     fn a_queue_is_found_with_and_without_the_prefix() {

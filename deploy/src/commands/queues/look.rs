@@ -3,13 +3,16 @@
 //! The embedded engine's file is read beside whoever owns it. A broker shows a message only by
 //! handing it out: it is held, unacked, until the look is over, and then given back.
 
+use std::collections::HashSet;
+
 use quittance_common::clock;
 use quittance_common::message::Message;
 use quittance_common::queue::embedded::Onlooker;
-use quittance_common::queue::{Depth, QueueId, Queues};
+use quittance_common::queue::{Depth, QueueError, QueueId, Queues, Range};
 use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::Shop;
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Context, Exit};
@@ -100,6 +103,14 @@ pub(super) async fn plan(
     let messages = match &job.source {
         Source::Queue(queue, name) => look(*queue, name, &job.selection, limit, settings).await?,
         Source::File(path) => in_file(path, &job.selection, limit, settings)?,
+        Source::Archive(range) => {
+            let (found, opened) = archive(*range, settings).await?;
+            let found = in_archive(found, &job.selection, limit, settings).await;
+            if let Some(queues) = opened {
+                wiring::close_tool_queues(&queues).await;
+            }
+            found?
+        }
     };
     let shop = Shop::open(&settings.shop_database).await?;
     let (now, mut rows) = (clock::now(), Vec::new());
@@ -141,8 +152,47 @@ pub(super) async fn count(
             handed_out((*queue, name), selection, limit, settings, (queues, stop)).await?
         }
         Source::File(path) => in_file(path, &job.selection, limit, settings)?,
+        Source::Archive(range) => {
+            in_archive(queues.archived(*range), &job.selection, limit, settings).await?
+        }
     };
     Ok(found.len())
+}
+
+type Archived = mpsc::Receiver<Result<Message, QueueError>>;
+
+/// The archive, beside whoever owns it, and what must be closed after the reading.
+async fn archive(range: Range, settings: &Settings) -> anyhow::Result<(Archived, Option<Queues>)> {
+    match &settings.engine {
+        Engine::Embedded { data_dir } => {
+            let onlooker = Onlooker::open(data_dir, settings.queue_names()).await?;
+            Ok((onlooker.archived(range), None))
+        }
+        Engine::Cluster(_) => {
+            let queues = wiring::tool_queues(settings).await?;
+            Ok((queues.archived(range), Some(queues)))
+        }
+    }
+}
+
+async fn in_archive(
+    mut archived: Archived,
+    selection: &Selection,
+    limit: usize,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Message>> {
+    let (now, mut found, mut seen) = (clock::now(), Vec::new(), HashSet::new());
+    while found.len() < limit
+        && let Some(message) = archived.recv().await
+    {
+        let message = message?;
+        if seen.insert(message.id)
+            && selection.takes(&message, &Subject::of(&message, settings), now)
+        {
+            found.push(message);
+        }
+    }
+    Ok(found)
 }
 
 fn in_file(
