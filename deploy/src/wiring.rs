@@ -106,7 +106,7 @@ pub async fn tool_queues(settings: &Settings) -> anyhow::Result<Queues> {
         Engine::Embedded { data_dir } => match Embedded::open(data_dir, names).await {
             Ok(engine) => Ok(Queues::Embedded(engine)),
             Err(error @ QueueError::Unavailable(_)) => Err(anyhow::Error::from(error).context(
-                "a server owns these queues: stop it to change them; `queues list`, `queues peek` \
+                "a server or another tool owns these queues: stop it to change them; `queues list`, `queues peek` \
                  and `--dry-run` work beside it",
             )),
             Err(error) => Err(error.into()),

@@ -61,14 +61,33 @@ impl Taking {
             PREFETCH
         };
         let consumer = queues.consume(queue, prefetch).await;
-        let taking = Self {
+        let mut taking = Self {
             queues: queues.clone(),
             queue,
             consumer,
             left: pass.bounded.then_some(ready),
             held: Vec::new(),
         };
+        if is_parking && let Err(refused) = taking.still_alone(name).await {
+            taking.consumer.stop().await;
+            return Err(refused);
+        }
         Ok((taking, ready))
+    }
+
+    /// Of two tools that begin at the same moment each sees the other here.
+    async fn still_alone(&self, name: &str) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while !self.consumer.is_subscribed() {
+            anyhow::ensure!(since.elapsed() < PATIENCE, "cannot subscribe to `{name}`");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let depth = self.queues.depth(self.queue).await?;
+        anyhow::ensure!(
+            depth.is_some_and(|depth| depth.consumers <= 1),
+            "somebody else has begun to consume `{name}`: try again when that tool has ended"
+        );
+        Ok(())
     }
 
     /// The next message; `None` at the end of the pass or when told to stop.
@@ -79,7 +98,7 @@ impl Taking {
         if self.left == Some(0) {
             return Ok(None);
         }
-        let since = Instant::now();
+        let (since, mut was_empty) = (Instant::now(), false);
         loop {
             let came = tokio::select! {
                 biased;
@@ -95,9 +114,12 @@ impl Taking {
                 Err(_silence) => {}
             }
             let depth = self.queues.depth(self.queue).await?;
-            if depth.is_none_or(|depth| depth.ready == 0) {
+            let is_empty = depth.is_none_or(|depth| depth.ready == 0);
+            // Asked twice: what has left the queue may still be on its way to us.
+            if is_empty && was_empty {
                 return Ok(None);
             }
+            was_empty = is_empty;
             anyhow::ensure!(
                 since.elapsed() < PATIENCE,
                 "the queue has messages and hands out none; {} that are not meant are in the way",

@@ -28,6 +28,7 @@ on_both_engines!(
     a_drain_killed_again_and_again_loses_nothing_and_writes_nothing_twice,
     a_replay_killed_again_and_again_loses_nothing_and_has_one_effect_each,
     an_interrupted_replay_says_so_and_goes_on,
+    a_second_tool_at_one_queue_is_refused,
     what_was_accepted_is_archived_and_replayed_without_a_second_effect,
 );
 
@@ -365,7 +366,10 @@ async fn a_dry_run_tells_what_would_happen_and_changes_nothing(
         let refused = tool(&pipeline, &["replay", "quarantine", "--to", "verify"], None).await?;
         assert_eq!(refused.status.code(), Some(1));
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(words.contains("a server owns these queues"), "{words}");
+        assert!(
+            words.contains("a server or another tool owns these queues"),
+            "{words}"
+        );
         assert_eq!(pipeline_depth(&pipeline).await?, 1);
     }
     Ok(())
@@ -550,6 +554,45 @@ async fn a_replay_killed_again_and_again_loses_nothing_and_has_one_effect_each(
         assert_eq!(payment["events"], 1, "{payment}");
     }
     pipeline.mailed(PAYMENTS).await?;
+    Ok(())
+}
+
+async fn a_second_tool_at_one_queue_is_refused(engine: Engine) -> anyhow::Result<()> {
+    let pipeline = Pipeline::prepare(engine).await?;
+    let bodies: Vec<Bytes> = (0..40)
+        .map(|number| Ipn::payment(&format!("TXS{number}"), "MUG", 1, "9.90").bytes())
+        .collect();
+    let file = drain_file(pipeline.world.folder(), &bodies)?;
+    let text = file.to_string_lossy();
+    let fill = ["replay", &text, "--to", "quarantine", "--rate", "unlimited"];
+    done(&pipeline, &fill).await?;
+    let slow = ["move", "quarantine", "--to", "verify.dead", "--rate", "2/s"];
+    let mut first = command(&pipeline, &slow)?.spawn()?;
+    let log = pipeline.world.folder().join("audit.ndjson");
+    eventually("the first is moved", PATIENCE, async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("\"moved\"").then_some(())
+    })
+    .await?;
+    let second = tool(
+        &pipeline,
+        &["drain", "quarantine", "--to", "second.ndjson"],
+        None,
+    )
+    .await?;
+    assert_eq!(second.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        words.contains("somebody else") || words.contains("another tool"),
+        "{words}"
+    );
+    first.kill().await?;
+    done(&pipeline, &["drain", "quarantine", "--to", "second.ndjson"]).await?;
+    done(&pipeline, &["drain", "verify.dead", "--to", "moved.ndjson"]).await?;
+    let folder = pipeline.world.folder();
+    let mut all = records(&folder.join("second.ndjson"))?;
+    all.extend(records(&folder.join("moved.ndjson"))?);
+    assert_eq!(all, records(&file)?, "nothing is lost between the two");
     Ok(())
 }
 

@@ -149,9 +149,10 @@ mod tests {
                 .unwrap();
         }
         purge(&mut connection, limits, 4_000).await.unwrap();
-        let readers = SqlitePool::connect(&format!("sqlite://{}", path.display()));
+        let url = format!("sqlite://{}", path.display());
+        let readers = SqlitePool::connect(&url).await.unwrap();
         let (sender, mut found) = mpsc::channel(16);
-        read(&readers.await.unwrap(), Range::default(), &sender).await;
+        read(&readers, Range::default(), &sender).await;
         drop(sender);
         let mut all = Vec::new();
         while let Some(message) = found.recv().await {
