@@ -330,6 +330,10 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
 }
 
 /// `Some(None)` when it is off.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is a mistake in the settings, like everywhere here"
+)]
 fn read_archive(reader: &mut Reader) -> Option<Option<ArchiveLimits>> {
     let keep = reader.read("archive.keep", |text| {
         if text == "off" {

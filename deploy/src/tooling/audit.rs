@@ -123,7 +123,7 @@ impl Head {
     pub(crate) fn with(mut self, filter: Vec<String>, edits: Vec<String>, replay_id: &str) -> Self {
         self.filter = filter;
         self.edits = edits;
-        self.replay_id = replay_id.to_owned();
+        replay_id.clone_into(&mut self.replay_id);
         self
     }
 }

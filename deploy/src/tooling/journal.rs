@@ -74,17 +74,16 @@ impl Journal {
             }
             Ok(())
         })?;
-        let replay_id = match head {
-            Some(replay_id) => replay_id,
-            None => {
-                lines.append(&[Head {
-                    quittance: "replay".to_owned(),
-                    version: VERSION,
-                    to: to.to_owned(),
-                    replay_id: replay_id.to_owned(),
-                }])?;
-                replay_id.to_owned()
-            }
+        let replay_id = if let Some(first) = head {
+            first
+        } else {
+            lines.append(&[Head {
+                quittance: "replay".to_owned(),
+                version: VERSION,
+                to: to.to_owned(),
+                replay_id: replay_id.to_owned(),
+            }])?;
+            replay_id.to_owned()
         };
         Ok(Self {
             lines,

@@ -72,15 +72,12 @@ impl Marking {
             for edit in &self.edits {
                 let found = pairs.iter_mut().find(|(name, _)| *name == edit.name);
                 let original = format!("original-{}", edit.name);
-                match found {
-                    Some((_, value)) => {
-                        let before = std::mem::replace(value, edit.value.clone());
-                        pairs.push((original, before));
-                    }
-                    None => {
-                        pairs.push((edit.name.clone(), edit.value.clone()));
-                        pairs.push((original, String::new()));
-                    }
+                if let Some((_, value)) = found {
+                    let before = std::mem::replace(value, edit.value.clone());
+                    pairs.push((original, before));
+                } else {
+                    pairs.push((edit.name.clone(), edit.value.clone()));
+                    pairs.push((original, String::new()));
                 }
             }
             next.headers = Headers::from_pairs(pairs);

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use quittance_common::ids::{AccountId, GatewayId, Reason};
 use quittance_common::message::Message;
 
 use super::subject::Subject;
@@ -100,9 +101,12 @@ impl Selection {
             wanted.is_empty() || wanted.iter().any(|w| found.contains(w))
         };
         let age = age(message, now);
-        one_of(&self.reasons, headers.reason.as_ref().map(|r| r.as_str()))
-            && one_of(&self.gateways, headers.gateway.map(|g| g.as_str()))
-            && one_of(&self.accounts, headers.account.as_ref().map(|a| a.as_str()))
+        one_of(&self.reasons, headers.reason.as_ref().map(Reason::as_str))
+            && one_of(&self.gateways, headers.gateway.map(GatewayId::as_str))
+            && one_of(
+                &self.accounts,
+                headers.account.as_ref().map(AccountId::as_str),
+            )
             && any_of(&self.events, &subject.events)
             && any_of(&self.txns, &subject.txns)
             && self.older_than.is_none_or(|limit| age > limit)
@@ -153,7 +157,7 @@ pub(crate) fn age(message: &Message, now: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quittance_common::ids::{GatewayId, MessageId, Reason};
+    use quittance_common::ids::MessageId;
     use quittance_common::message::{Headers, MessageKind};
 
     const NOW: &str = "2026-11-22T12:00:00Z";

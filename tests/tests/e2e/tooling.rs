@@ -10,11 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use base64::Engine as _;
 use bytes::Bytes;
+use quittance_common::claims::Fingerprint;
 use quittance_deploy::demo::body::Ipn;
 use quittance_tests::eventually;
 use quittance_tests::process::binary_path;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
@@ -134,10 +134,8 @@ fn drain_file(folder: &Path, bodies: &[Bytes]) -> anyhow::Result<PathBuf> {
     })
     .to_string();
     for body in bodies {
-        let hex: String = Sha256::digest(body)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        // A hash as hex, the same as that of fingerprints.
+        let hex = Fingerprint::of(body);
         let record = json!({
             "id": uuid::Uuid::now_v7().to_string(),
             "type": "ipn.notification.v1",
@@ -148,7 +146,7 @@ fn drain_file(folder: &Path, bodies: &[Bytes]) -> anyhow::Result<PathBuf> {
                 "received-at": "2026-11-22T10:00:00.000Z", "reason": "unmatched_item",
                 "origin-queue": "ipn.verify",
             },
-            "sha256": hex,
+            "sha256": hex.as_str(),
             "body": base64::engine::general_purpose::STANDARD.encode(body),
         });
         text.push('\n');

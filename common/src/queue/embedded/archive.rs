@@ -1,5 +1,6 @@
 //! The archive of the embedded engine: a table of what was accepted, kept by age and size.
 
+use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, SqlitePool};
 use tokio::sync::mpsc;
 
@@ -81,7 +82,7 @@ async fn pages(
         .await?
         .try_get(0)?;
     // Archived after it was received.
-    let since = range.since.map_or(i64::MIN, |since| since.as_millisecond());
+    let since = range.since.map_or(i64::MIN, Timestamp::as_millisecond);
     let mut after = 0_i64;
     loop {
         let sql = format!(
@@ -113,7 +114,6 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use jiff::Timestamp;
 
     use super::*;
     use crate::ids::MessageId;
