@@ -11,17 +11,21 @@ pub mod topology;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::message::Message;
 use crate::retry::Rung;
-pub use topology::{QueueId, QueueNames, WorkQueue};
+pub use topology::{ArchiveLimits, QueueId, QueueNames, WorkQueue};
 
 /// Where a message is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// A queue, through the default exchange: a lost binding cannot hide behind another.
     Queue(QueueId),
+    /// The archive: kept for its time, read without taking.
+    Archive,
     /// The topic exchange `ipn.payments`, for queues that the shop binds itself. Nobody listening
     /// is no failure here, and only here.
     Payments {
@@ -229,6 +233,26 @@ pub struct Depth {
     pub consumers: u64,
 }
 
+/// Archived messages that are read ahead.
+const ARCHIVE_AHEAD: usize = 64;
+
+/// A stretch of the archive, by the time at which ingest had the messages. Open where `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Range {
+    /// From this moment on.
+    pub since: Option<Timestamp>,
+    /// To this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Range {
+    /// Whether the message falls into it.
+    pub fn contains(&self, message: &Message) -> bool {
+        let at = message.headers.received_at.unwrap_or(message.timestamp);
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
+    }
+}
+
 /// The engine in use. Cheap to clone; every clone is the same engine.
 #[derive(Clone)]
 pub enum Queues {
@@ -284,6 +308,26 @@ impl Queues {
             Self::RabbitMq(broker) => broker.depths().await,
             Self::Embedded(store) => store.depths().await,
         }
+    }
+
+    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, so `unacked` is 0. `None`
+    /// when there is no such queue.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.depth(queue).await,
+            Self::Embedded(store) => store.depth(queue).await,
+        }
+    }
+
+    /// What the archive has of the time from `since` to `until`, oldest first, a message perhaps
+    /// more than once. Ends with what was there at the call.
+    pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
+        let (sender, found) = mpsc::channel(ARCHIVE_AHEAD);
+        match self {
+            Self::RabbitMq(broker) => broker.archived(range, sender),
+            Self::Embedded(store) => store.archived(range, sender),
+        }
+        found
     }
 
     /// Whether publishing makes sense now.

@@ -24,6 +24,7 @@ pub use reader::{from_process, process_environment};
 
 use crate::event::Environment;
 use crate::ids::{AccountId, GatewayId};
+use crate::queue::ArchiveLimits;
 use crate::retry::Ladder;
 use crate::rules::Rules;
 
@@ -59,6 +60,8 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     /// `[[rule]]`, in order.
     pub rules: Rules,
+    /// `[archive]`: what is kept of it; `None` when it is off.
+    pub archive: Option<ArchiveLimits>,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -74,6 +77,7 @@ impl Settings {
     /// The table of queues that these settings give.
     pub fn queue_names(&self) -> crate::queue::QueueNames {
         crate::queue::QueueNames::new(self.queue_prefix.clone(), self.ladder.clone())
+            .with_archive(self.archive)
     }
 }
 

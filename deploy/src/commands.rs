@@ -54,7 +54,7 @@ enum Command {
     /// Compare the broker with what is needed, or set it up.
     #[command(subcommand)]
     Topology(crate::topology::Command),
-    /// Look at the queues.
+    /// Look at the queues, drain, replay, move and purge them.
     #[command(subcommand)]
     Queues(queues::Command),
     /// What the books say about payments.
@@ -74,6 +74,8 @@ pub enum Exit {
     Failed,
     /// 2: the command line cannot be understood.
     Usage,
+    /// 3: a part is done, safely; the complaint says what is not, and the same command goes on.
+    Partial,
     /// 78, `EX_CONFIG` of sysexits.h: a restart will not help.
     BadSettings,
 }
@@ -85,6 +87,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            Self::Partial => 3,
             Self::BadSettings => 78,
         }
     }

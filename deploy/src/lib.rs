@@ -8,6 +8,7 @@
 //! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
 //! | [`sandbox`] | the `PayPal` stand-in |
 //! | [`catalogue`], [`output`] | product lists in, listings out |
+//! | `tooling` | queues drained, replayed, moved, purged |
 //! | [`topology`] | the broker held against the table of queues |
 //! | [`wiring`] | the only contact with the other packages' shells |
 
@@ -16,5 +17,6 @@ pub mod commands;
 pub mod demo;
 pub mod output;
 pub mod sandbox;
+mod tooling;
 pub mod topology;
 pub mod wiring;

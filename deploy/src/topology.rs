@@ -147,8 +147,8 @@ fn print(names: &QueueNames, vhost: &str, json: bool) -> anyhow::Result<String> 
         return Ok(format!("{text}\n"));
     }
     let mut text = format!("exchange {} (topic)\n", names.payments_exchange());
-    for queue in names.all() {
-        let spec = names.queue_spec(queue);
+    let queues = names.all().into_iter().map(|queue| names.queue_spec(queue));
+    for spec in queues.chain(names.archive_spec()) {
         let arguments = serde_json::to_string(&spec.arguments)?;
         writeln!(text, "queue    {} {arguments}", spec.name)?;
     }

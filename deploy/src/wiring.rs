@@ -12,9 +12,9 @@ use quittance_common::clock;
 use quittance_common::ids::{Reason, Sku, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::Notification;
-use quittance_common::queue::embedded::Onlooker;
+use quittance_common::queue::embedded::{Embedded, Onlooker};
 use quittance_common::queue::rabbitmq::RabbitMq;
-use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
+use quittance_common::queue::{Depth, QueueError, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
@@ -31,6 +31,9 @@ use crate::catalogue::Product;
 
 /// The most parked messages of one queue that are looked at.
 const PEEK: u32 = 1000;
+
+/// How long a tool waits for the broker.
+const CONNECTING: Duration = Duration::from_secs(15);
 
 /// How long closing connections may take.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -120,6 +123,32 @@ pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
             Ok(depths?)
         }
     }
+}
+
+/// The queues, for a tool that changes them. The embedded engine's folder belongs to one process:
+/// beside a server this is refused.
+pub async fn tool_queues(settings: &Settings) -> anyhow::Result<Queues> {
+    let names = settings.queue_names();
+    match &settings.engine {
+        Engine::Embedded { data_dir } => match Embedded::open(data_dir, names).await {
+            Ok(engine) => Ok(Queues::Embedded(engine)),
+            Err(error @ QueueError::Unavailable(_)) => Err(anyhow::Error::from(error).context(
+                "a server or another tool owns these queues: stop it to change them; `queues list`, `queues peek` \
+                 and `--dry-run` work beside it",
+            )),
+            Err(error) => Err(error.into()),
+        },
+        Engine::Cluster(cluster) => {
+            let broker = RabbitMq::start(cluster, names)?;
+            broker.ready(CONNECTING).await?;
+            Ok(Queues::RabbitMq(broker))
+        }
+    }
+}
+
+/// Closes what [`tool_queues`] opened.
+pub async fn close_tool_queues(queues: &Queues) {
+    queues.close(CLOSING).await;
 }
 
 /// One payment as listings show it.

@@ -3,6 +3,7 @@
 //! Pure: [`breaker`], [`checks`], [`decide`]. Shell: [`postback`] (HTTP), [`stage`] (one message),
 //! [`run`](mod@run) (the stage as a task of a process).
 
+pub mod archive;
 pub mod breaker;
 pub mod checks;
 pub mod decide;

@@ -10,6 +10,7 @@ use quittance_common::runtime::Shell;
 use quittance_common::settings::Settings;
 use quittance_common::shop::{Shop, ShopError};
 
+use crate::archive::Archiving;
 use crate::breaker::Policy;
 use crate::metrics::Metrics;
 use crate::postback::Postback;
@@ -51,6 +52,7 @@ pub async fn run(
     };
     let postback = Postback::new(client, policy);
     let shared = shell.metrics.clone();
+    let (queues, archive) = (shell.queues.clone(), shell.names.archive());
     let stage = Verifier::new(
         Arc::clone(&settings),
         postback,
@@ -59,6 +61,8 @@ pub async fn run(
         metrics,
         shared,
     );
+    let registry = shell.metrics.registry();
+    let stage = Archiving::new(stage, queues, archive.is_some(), registry)?;
     consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency).await?;
     Ok(())
 }

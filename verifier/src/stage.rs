@@ -91,7 +91,10 @@ impl Verifier {
                 decide::unsupported(&message.headers, UNSUPPORTED_ATTEMPTS, detail)
             })?;
         let read = gateway::read(&raw, account);
+        // A deliberate replay is verified again whatever the claims say; the books repeat nothing.
+        let replayed = message.headers.replay_id.is_some();
         if let Ok(notification) = &read
+            && !replayed
             && self.is_known(notification).await?
         {
             self.duplicate("known");
@@ -288,7 +291,15 @@ impl Verifier {
                         Err(decision) => decision,
                     }
                 }
-                Ok(ClaimOutcome::Done) => continue,
+                Ok(ClaimOutcome::Done) if message.headers.replay_id.is_none() => continue,
+                // A replay goes on without a claim: nobody else works on what is done.
+                Ok(ClaimOutcome::Done) => match envelope(&event, message) {
+                    Ok(forward) => {
+                        publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
+                        continue;
+                    }
+                    Err(decision) => decision,
+                },
                 Ok(ClaimOutcome::Busy { remaining }) => free_retry(
                     BUSY_WAIT.min(remaining),
                     "claim_busy",

@@ -13,12 +13,14 @@
 //! | `batch` | one transaction |
 //! | `jobs` | what the task is asked and remembers (no IO) |
 //! | `writer` | the task |
+//! | `archive` | the table of what was accepted |
 //! | `consumer` | deliveries and how they are settled |
 //! | `look` | depths, peeking |
 //!
 //! There is no exchange to bind to: payment events ([`Destination::Payments`]) are kept in a table,
 //! the newest 10,000, where the shop reads them ([`Embedded::announced`]).
 
+mod archive;
 mod batch;
 mod consumer;
 mod file;
@@ -49,7 +51,7 @@ use self::look::Counts;
 use self::row::Columns;
 use self::writer::Writer;
 use super::{
-    Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status, Subscribed,
+    Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Range, Status, Subscribed,
 };
 use crate::claims::ClaimError;
 use crate::claims::embedded::{Answer, Operation};
@@ -110,6 +112,7 @@ impl Embedded {
             consumer_dropped: Arc::clone(&consumer_dropped),
             status: status_sender,
             lock,
+            archive: names.archive(),
         };
         tokio::spawn(writer.run());
         Ok(Self {
@@ -144,6 +147,7 @@ impl Embedded {
                 let place = self.place(*queue).ok_or(PublishError::Unroutable)?;
                 (Write::Message { place, columns }, Some(*queue))
             }
+            Destination::Archive => (Write::Archive(columns), None),
             Destination::Payments { routing_key } => {
                 let routing_key = routing_key.clone();
                 let write = Write::Announcement {
@@ -224,6 +228,16 @@ impl Embedded {
         Ok(listed(&inner.names, &counts, &subscribed))
     }
 
+    /// How full one queue is; `None` when the topology does not have it.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        let name = self.inner.names.name(queue);
+        let depths = self.depths().await?;
+        Ok(depths.into_iter().find(|depth| depth.queue == name))
+    }
+
     /// The first `limit` messages of a queue that nobody has in hand, without taking any.
     ///
     /// # Errors
@@ -241,6 +255,12 @@ impl Embedded {
     /// [`QueueError::Store`] when the file cannot be read.
     pub async fn announced(&self, after: i64, limit: u32) -> Result<Vec<Announced>, QueueError> {
         Ok(look::announced(&self.inner.readers, after, limit).await?)
+    }
+
+    /// Reads the archive into `found`; see [`super::Queues::archived`].
+    pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
+        let readers = self.inner.readers.clone();
+        tokio::spawn(async move { archive::read(&readers, range, &found).await });
     }
 
     /// Whether the file could be written last.

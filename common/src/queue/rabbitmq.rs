@@ -8,11 +8,13 @@
 //! | `declare` | the table of queues on the broker |
 //! | `publisher` | channels with one publish in flight |
 //! | `consumer` | subscriptions that outlive connections |
+//! | `archive` | reading the stream |
 //! | `management`, `depths` | what the HTTP API tells |
 //!
 //! Publishing and consuming have a connection each: an alarm makes the broker stop reading from
 //! connections that publish, and acks must get through all the same.
 
+mod archive;
 mod backoff;
 mod consumer;
 mod declare;
@@ -27,15 +29,16 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::declare::{Mismatch, Topology};
 use self::hosts::Hosts;
-use self::link::{Link, State};
+use self::link::{Link, Live, State};
 use self::publisher::Publisher;
-use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Status};
+use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Range, Status};
 use crate::message::Message;
 use crate::settings::ClusterSettings;
 
@@ -190,21 +193,50 @@ impl RabbitMq {
                 Err(error) => warn!(%error, "asking by AMQP instead; unacked messages show as 0"),
             }
         }
+        let live = self.consuming_live().await?;
+        depths::by_amqp(&live, names).await
+    }
+
+    /// How full one queue is at this moment, by AMQP: `unacked` is 0. `None` when it is missing.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] when the broker cannot be asked.
+    pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
+        let name = self.inner.topology.names().name(queue);
+        let live = self.consuming_live().await?;
+        depths::one(&live, name).await
+    }
+
+    /// Reads the archive into `found`; see [`super::Queues::archived`].
+    pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
+        let broker = self.clone();
+        tokio::spawn(async move {
+            let stream = broker.inner.topology.names().archive_name();
+            let read = match broker.consuming_live().await {
+                Ok(live) => archive::read(&live, &stream, range, &found).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = read {
+                // Nobody may be waiting any more.
+                found.send(Err(error)).await.ok();
+            }
+        });
+    }
+
+    /// The consuming connection, once it stands.
+    async fn consuming_live(&self) -> Result<Arc<Live>, QueueError> {
         // On the consuming connection: the other one hangs while publishers are blocked.
         let mut state = self.inner.consuming().watch();
         let up = state.wait_for(|state| matches!(state, State::Up(_)));
-        let live = match timeout(DEPTHS_TIMEOUT, up).await {
+        match timeout(DEPTHS_TIMEOUT, up).await {
             Ok(Ok(state)) => match &*state {
-                State::Up(live) => Arc::clone(live),
-                State::Down(detail) => return Err(QueueError::Unavailable(detail.clone())),
+                State::Up(live) => Ok(Arc::clone(live)),
+                State::Down(detail) => Err(QueueError::Unavailable(detail.clone())),
             },
-            Ok(Err(_)) | Err(_) => {
-                return Err(QueueError::Unavailable(format!(
-                    "no connection within {DEPTHS_TIMEOUT:?}"
-                )));
-            }
-        };
-        depths::by_amqp(&live, names).await
+            Ok(Err(_)) | Err(_) => Err(QueueError::Unavailable(format!(
+                "no connection within {DEPTHS_TIMEOUT:?}"
+            ))),
+        }
     }
 
     /// Whether publishing makes sense now.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -21,6 +22,27 @@ const PARKING_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// The most messages in a work or delay queue; more are refused, and the gateway sends again.
 /// At-least-once dead-lettering keeps what it cannot hand on, so there must be some limit.
 const MAX_LENGTH: i64 = 1_000_000;
+
+/// The size of one file of the archive's stream: retention takes whole files.
+const ARCHIVE_SEGMENT: i64 = 16_000_000;
+
+/// How long the archive is kept, and how much of it at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    /// `archive.keep`.
+    pub keep: Duration,
+    /// `archive.max_bytes`.
+    pub max_bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_hours(35 * 24),
+            max_bytes: 10_000_000_000,
+        }
+    }
+}
 
 /// A value of a queue argument or of a policy key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,6 +128,7 @@ pub enum QueueId {
 pub struct QueueNames {
     prefix: String,
     ladder: Ladder,
+    archive: Option<ArchiveLimits>,
 }
 
 impl QueueNames {
@@ -114,7 +137,53 @@ impl QueueNames {
         Self {
             prefix: prefix.into(),
             ladder,
+            archive: None,
         }
+    }
+
+    /// The same with an archive, or without.
+    #[must_use]
+    pub const fn with_archive(mut self, archive: Option<ArchiveLimits>) -> Self {
+        self.archive = archive;
+        self
+    }
+
+    /// The archive's limits; `None` when nothing is archived.
+    pub const fn archive(&self) -> Option<ArchiveLimits> {
+        self.archive
+    }
+
+    /// The name of the archive's stream.
+    pub fn archive_name(&self) -> String {
+        format!("{}archive", self.prefix)
+    }
+
+    /// What is declared for the archive, if there is one: a stream.
+    pub fn archive_spec(&self) -> Option<QueueSpec> {
+        self.archive.map(|_| QueueSpec {
+            name: self.archive_name(),
+            arguments: BTreeMap::from([
+                ("x-queue-type", Argument::from("stream")),
+                (
+                    "x-stream-max-segment-size-bytes",
+                    Argument::Number(ARCHIVE_SEGMENT),
+                ),
+            ]),
+        })
+    }
+
+    /// The archive's policy: how much of it is kept.
+    pub fn archive_policy(&self) -> Option<PolicySpec> {
+        let limits = self.archive?;
+        let name = self.archive_name();
+        let pattern = format!("^{}$", pattern_literal(&name));
+        let bytes = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX);
+        let age = format!("{}s", limits.keep.as_secs());
+        let definition = BTreeMap::from([
+            ("max-age", Argument::Text(age)),
+            ("max-length-bytes", Argument::Number(bytes)),
+        ]);
+        Some(policy(name, pattern, definition))
     }
 
     /// The ladder that the delay queues are made of.
@@ -185,7 +254,8 @@ impl QueueNames {
         }
     }
 
-    /// The policies: one a work queue, one for the delay queues, one for the parking queues.
+    /// The policies: one a work queue, one for the delay queues, one for the parking queues, one
+    /// for the archive.
     pub fn policy_specs(&self) -> Vec<PolicySpec> {
         let prefix = pattern_literal(&self.prefix);
         let mut policies: Vec<PolicySpec> = WorkQueue::ALL
@@ -223,6 +293,7 @@ impl QueueNames {
             format!(r"^{prefix}(({stems})\.dead|quarantine)$"),
             BTreeMap::from([("delivery-limit", Argument::Number(PARKING_DELIVERY_LIMIT))]),
         ));
+        policies.extend(self.archive_policy());
         policies
     }
 
@@ -286,7 +357,7 @@ fn pattern_literal(text: &str) -> String {
 
 impl Default for QueueNames {
     fn default() -> Self {
-        Self::new("ipn.", Ladder::default())
+        Self::new("ipn.", Ladder::default()).with_archive(Some(ArchiveLimits::default()))
     }
 }
 

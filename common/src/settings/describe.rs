@@ -47,6 +47,13 @@ impl Settings {
         put("notify.from", self.notify.from.clone());
         put("notify.shop_name", self.notify.shop_name.clone());
         put("retry.ladder", ladder.collect::<Vec<_>>().join(", "));
+        match self.archive {
+            Some(limits) => {
+                put("archive.keep", wait(limits.keep));
+                put("archive.max_bytes", limits.max_bytes.to_string());
+            }
+            None => put("archive.keep", "off".to_owned()),
+        }
         for (index, account) in self.accounts.iter().enumerate() {
             describe_account(index, account, &mut put);
         }

@@ -49,7 +49,7 @@ const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 55] = [
+pub const KEYS: [Key; 57] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -181,6 +181,16 @@ pub const KEYS: [Key; 55] = [
         "retry.ladder",
         "1s, 5s, 30s, 2m, 10m, 1h, 6h",
         "1 to 16 durations from 1ms to 1 day",
+    ),
+    key(
+        "archive.keep",
+        "35 days",
+        "a duration from 1h to 3650 days, or `off`",
+    ),
+    key(
+        "archive.max_bytes",
+        "10000000000",
+        "bytes, a whole number from 1000000",
     ),
     key(
         "account.*.id",

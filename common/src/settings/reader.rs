@@ -19,6 +19,7 @@ use super::{
     VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
+use crate::queue::ArchiveLimits;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -196,8 +197,10 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
     let rules = rule_tables::read(reader);
+    let archive = read_archive(reader);
     let log = read_log(reader);
     Some(Settings {
+        archive: archive?,
         engine: engine?,
         shop_database: shop_database?,
         queue_prefix: queue_prefix?,
@@ -343,6 +346,26 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
     })
+}
+
+/// `Some(None)` when it is off.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is a mistake in the settings, like everywhere here"
+)]
+fn read_archive(reader: &mut Reader) -> Option<Option<ArchiveLimits>> {
+    let keep = reader.read("archive.keep", |text| {
+        if text == "off" {
+            return Some(None);
+        }
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|keep| (HOUR..=DAY.saturating_mul(3_650)).contains(keep))
+            .map(Some)
+    });
+    let max_bytes = reader.number("archive.max_bytes", 1_000_000, u64::MAX);
+    let (keep, max_bytes) = (keep?, max_bytes?);
+    Some(keep.map(|keep| ArchiveLimits { keep, max_bytes }))
 }
 
 fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySettings> {

@@ -235,6 +235,29 @@ impl Shop {
             .map_err(ShopError::during(DOING))
     }
 
+    /// The effects that the event of `key` has had, such as `stock_decremented`; `None` when the
+    /// books have no such event.
+    pub async fn effects_of_event(&self, key: &str) -> Result<Option<Vec<String>>, ShopError> {
+        let known = self
+            .rows("SELECT subject FROM event WHERE key = $1", key)
+            .await?;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let rows = self
+            .rows(
+                "SELECT effect FROM effect WHERE event_key = $1 ORDER BY at, effect",
+                key,
+            )
+            .await?;
+        let names = rows.iter().map(|row| {
+            let full: String = row.try_get(0)?;
+            Ok(effect_name(&full).to_owned())
+        });
+        let names: Result<Vec<String>, sqlx::Error> = names.collect();
+        names.map(Some).map_err(ShopError::during(DOING))
+    }
+
     /// How often each effect has happened over all payments; for tests and the demo.
     pub async fn effect_counts(&self) -> Result<BTreeMap<String, u64>, ShopError> {
         let rows = sqlx::query("SELECT effect FROM effect")

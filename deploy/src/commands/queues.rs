@@ -1,23 +1,154 @@
-//! `quittance queues`: how full they are.
+//! `quittance queues`: how full they are, what is in them, and moving messages out and back in.
 
-use clap::Subcommand;
+mod arguments;
+mod look;
+
+use std::io::{BufRead as _, Write as _};
+
+use anyhow::Context as _;
+use quittance_common::settings::Settings;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use arguments::Command;
 
 use super::{Context, Exit};
-use crate::output::write_rows;
+use crate::output::{Form, write_json};
+use crate::tooling::operation::{self, Job, Sink, Source, Tally};
 use crate::wiring;
-
-/// What can be asked of the queues.
-#[derive(Debug, Clone, Copy, Subcommand)]
-pub(crate) enum Command {
-    /// How many messages wait where.
-    List,
-}
+use arguments::Request;
 
 pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
-    let Command::List = command;
     let settings = context.settings.load()?;
-    let depths = wiring::depths(&settings).await?;
-    let columns = ["queue", "ready", "unacked", "consumers"];
-    write_rows(context.out, context.form, &columns, &depths)?;
-    Ok(Exit::Done)
+    match command {
+        Command::List => look::list(&settings, context).await,
+        Command::Peek(peek) => look::peek(&peek, &settings, context).await,
+        Command::Drain(drain) => change(drain.request(&settings)?, &settings, context).await,
+        Command::Replay(replay) => change(replay.request(&settings)?, &settings, context).await,
+        Command::Move(moving) => change(moving.request(&settings)?, &settings, context).await,
+        Command::Purge(purge) => change(purge.request(&settings)?, &settings, context).await,
+    }
+}
+
+/// A dry run, or the job itself.
+async fn change(
+    request: Request,
+    settings: &Settings,
+    context: Context<'_>,
+) -> anyhow::Result<Exit> {
+    let Request {
+        job,
+        dry_run,
+        confirm,
+        only_one,
+    } = request;
+    if dry_run {
+        return look::plan(&job, settings, context).await;
+    }
+    if let Some(confirm) = confirm
+        && !confirm.is_given()?
+    {
+        operation::warn("nothing was purged: the queue's name was not given");
+        return Ok(Exit::Failed);
+    }
+    let (asked, stop) = (wiring::stop_signal()?, CancellationToken::new());
+    let asked_to_stop = stop.clone();
+    tokio::spawn(async move {
+        asked.await;
+        asked_to_stop.cancel();
+    });
+    let queues = wiring::tool_queues(settings).await?;
+    let tally = async {
+        if only_one {
+            let count = look::count(&job, settings, &queues, &stop).await?;
+            anyhow::ensure!(
+                count == 1,
+                "--edit-body is for one message; the filter takes {count}"
+            );
+        }
+        operation::run(&job, settings, &queues, &stop).await
+    };
+    let tally = tally.await;
+    wiring::close_tool_queues(&queues).await;
+    tell(&job, &tally?, context)
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    command: &'a str,
+    #[serde(flatten)]
+    tally: &'a Tally,
+}
+
+/// What was done, and the exit code of it.
+fn tell(job: &Job, tally: &Tally, context: Context<'_>) -> anyhow::Result<Exit> {
+    let out = context.out;
+    match context.form {
+        Form::JsonLines => write_json(
+            out,
+            &Told {
+                command: job.command,
+                tally,
+            },
+        )?,
+        Form::Table => {
+            let from = job.source.name();
+            let to = match &job.sink {
+                Sink::Queue(_, name) => format!(" to {name}"),
+                Sink::File(path) => format!(" to {}", path.display()),
+                Sink::Nothing => String::new(),
+            };
+            writeln!(out, "{} {} from {from}{to}", tally.done, job.outcome)?;
+            if tally.before > 0 {
+                let of_file = matches!(job.source, Source::File(_));
+                let hint = if of_file {
+                    " (--again replays them once more)"
+                } else {
+                    ""
+                };
+                writeln!(out, "{} were done before{hint}", tally.before)?;
+            }
+            if tally.skipped > 0 {
+                writeln!(out, "{} skipped", tally.skipped)?;
+            }
+            if tally.interrupted {
+                writeln!(out, "interrupted: the same command goes on from here")?;
+            }
+        }
+    }
+    Ok(if tally.is_partial() {
+        Exit::Partial
+    } else {
+        Exit::Done
+    })
+}
+
+/// What must be typed before something is deleted.
+#[derive(Debug, Clone)]
+pub(crate) struct Confirm {
+    name: String,
+    given: Option<String>,
+}
+
+impl Confirm {
+    /// Whether the queue's name was given, on the command line or now.
+    fn is_given(&self) -> anyhow::Result<bool> {
+        if let Some(given) = &self.given {
+            return Ok(*given == self.name);
+        }
+        let mut errors = std::io::stderr();
+        write!(
+            errors,
+            "This deletes messages of {} for good. Type the queue's name: ",
+            self.name
+        )
+        .and_then(|()| errors.flush())
+        .context("cannot ask")?;
+        let mut line = String::new();
+        std::io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .context("cannot read the answer")?;
+        Ok(line.trim() == self.name)
+    }
 }

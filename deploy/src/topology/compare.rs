@@ -12,7 +12,12 @@ use super::{Finding, Severity};
 const LEAST_DISK_LIMIT: u64 = 1_000_000_000;
 
 /// Policy keys whose value an operator may choose, as long as there is one.
-const TUNABLE: [&str; 2] = ["delivery-limit", "max-length"];
+const TUNABLE: [&str; 4] = [
+    "delivery-limit",
+    "max-length",
+    "max-age",
+    "max-length-bytes",
+];
 
 /// What the broker's HTTP API answered.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +47,17 @@ pub fn compare(names: &QueueNames, broker: &Broker) -> Vec<Finding> {
             Some(found) => {
                 findings.extend(declaration(&spec, found));
                 if let Some(wanted) = names.policy_of(id) {
-                    findings.extend(policy(id, &spec.name, &wanted, found));
+                    findings.extend(policy(!is_parking(id), &spec.name, &wanted, found));
                 }
+            }
+        }
+    }
+    if let (Some(spec), Some(wanted)) = (names.archive_spec(), names.archive_policy()) {
+        match by_name.get(spec.name.as_str()) {
+            None => findings.push(differs(&spec.name, "the queue is missing")),
+            Some(found) => {
+                findings.extend(declaration(&spec, found));
+                findings.extend(policy(true, &spec.name, &wanted, found));
             }
         }
     }
@@ -75,10 +89,12 @@ fn exchange(names: &QueueNames, found: Option<&Value>) -> Vec<Finding> {
 fn declaration(spec: &QueueSpec, found: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     let kind = found.get("type").and_then(Value::as_str).unwrap_or("?");
-    if kind != "quorum" {
+    if let Some(Argument::Text(wanted)) = spec.arguments.get("x-queue-type")
+        && kind != wanted
+    {
         findings.push(differs(
             &spec.name,
-            format!("is a {kind} queue, not a quorum queue"),
+            format!("is a {kind} queue, not a {wanted} queue"),
         ));
     }
     if found.get("durable").and_then(Value::as_bool) == Some(false) {
@@ -111,7 +127,7 @@ fn declaration(spec: &QueueSpec, found: &Value) -> Vec<Finding> {
 }
 
 /// What policies make of the queue, whichever policy does.
-fn policy(id: QueueId, name: &str, wanted: &PolicySpec, found: &Value) -> Vec<Finding> {
+fn policy(tunable: bool, name: &str, wanted: &PolicySpec, found: &Value) -> Vec<Finding> {
     let effective = found.get("effective_policy_definition");
     let mut findings = Vec::new();
     for (key, argument) in &wanted.definition {
@@ -119,7 +135,7 @@ fn policy(id: QueueId, name: &str, wanted: &PolicySpec, found: &Value) -> Vec<Fi
         match effective.and_then(|effective| effective.get(*key)) {
             Some(value) if *value == argument => {}
             // A parking queue with a limit drops what is looked at too often.
-            Some(value) if TUNABLE.contains(key) && !is_parking(id) => findings.push(Finding::new(
+            Some(value) if TUNABLE.contains(key) && tunable => findings.push(Finding::new(
                 Severity::Note,
                 name,
                 format!("policy key {key} is {value}; the table has {argument}"),
@@ -206,17 +222,21 @@ mod tests {
 
     /// A broker that is as the table says.
     fn good(names: &QueueNames) -> Broker {
-        let queues = names
-            .all()
-            .into_iter()
-            .map(|id| {
-                let spec = names.queue_spec(id);
+        let all = names.all().into_iter();
+        let archive = (
+            names.archive_spec().unwrap(),
+            names.archive_policy().unwrap(),
+        );
+        let queues = all
+            .map(|id| (names.queue_spec(id), names.policy_of(id).unwrap()))
+            .chain([archive])
+            .map(|(spec, policy)| {
                 json!({
                     "name": spec.name,
-                    "type": "quorum",
+                    "type": spec.arguments["x-queue-type"],
                     "durable": true,
                     "arguments": spec.arguments,
-                    "effective_policy_definition": names.policy_of(id).unwrap().definition,
+                    "effective_policy_definition": policy.definition,
                 })
             })
             .collect();
@@ -253,7 +273,7 @@ mod tests {
         let names = QueueNames::default();
         let findings = compare(&names, &Broker::default());
         let missing = findings.iter().filter(|f| f.text.contains("is missing"));
-        assert_eq!(missing.count(), names.all().len() + 1);
+        assert_eq!(missing.count(), names.all().len() + 2);
     }
 
     #[test]

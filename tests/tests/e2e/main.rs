@@ -18,5 +18,6 @@ mod returns;
 mod rules;
 mod settings;
 mod shop;
+mod tooling;
 mod topology;
 mod traps;

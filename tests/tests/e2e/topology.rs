@@ -32,7 +32,7 @@ async fn apply_makes_a_bare_broker_pass_the_check_and_a_lost_policy_is_told() {
     };
     let names = QueueNames::default();
     let bare = differences(check(&settings, &names).await.unwrap());
-    assert_eq!(bare.len(), names.all().len() + 1, "{bare:?}");
+    assert_eq!(bare.len(), names.all().len() + 2, "{bare:?}");
 
     apply(&settings, &names).await.unwrap();
     // The HTTP API's figures are some seconds old.

@@ -4,6 +4,7 @@
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::archive;
 use super::row::{COLUMNS, Columns, message};
 use crate::claims::embedded::{Answer, Operation, apply};
 use crate::message::Message;
@@ -42,6 +43,8 @@ pub(super) enum Write {
         routing_key: String,
         columns: Columns,
     },
+    /// A message for the archive.
+    Archive(Columns),
     /// A message is done.
     Delete(i64),
     /// A message goes back to its place in line.
@@ -75,6 +78,7 @@ pub(super) async fn store(
 ) -> Result<Vec<Answer>, sqlx::Error> {
     insert_messages(connection, writes, now).await?;
     insert_announcements(connection, writes).await?;
+    archive::insert(connection, writes, now).await?;
     let deletes = writes.iter().filter_map(|write| match write {
         Write::Delete(seq) => Some(*seq),
         _ => None,

@@ -49,6 +49,18 @@ CREATE TABLE IF NOT EXISTS announced (
     headers TEXT NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS archive (
+    seq INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    timestamp TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS archive_at ON archive (at, seq, bytes);
 CREATE TABLE IF NOT EXISTS claim (
     key TEXT PRIMARY KEY,
     state TEXT NOT NULL,

@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use sqlx::SqlitePool;
+use tokio::sync::mpsc;
 
 use super::file::{self, SteadyClock};
-use super::{listed, look, place};
+use super::{archive, listed, look, place};
 use crate::message::Message;
-use crate::queue::{Depth, QueueError, QueueId, QueueNames};
+use crate::queue::{Depth, QueueError, QueueId, QueueNames, Range};
 
 /// An embedded engine's file, looked at from outside.
 #[derive(Debug, Clone)]
@@ -48,6 +49,15 @@ impl Onlooker {
             None => look::Counts::new(),
         };
         Ok(listed(&self.names, &counts, &[]))
+    }
+
+    /// What the archive has of a time; see [`super::super::Queues::archived`].
+    pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
+        let (sender, found) = mpsc::channel(64);
+        if let Some(readers) = self.readers.clone() {
+            tokio::spawn(async move { archive::read(&readers, range, &sender).await });
+        }
+        found
     }
 
     /// The first `limit` messages of a queue that nobody has in hand.

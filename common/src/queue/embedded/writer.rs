@@ -11,12 +11,13 @@ use std::sync::Arc;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::archive;
 use super::batch::{Write, lease, next_due, store};
 use super::file::{SteadyClock, open_writer};
 use super::jobs::{Command, Job, Memory, Waiting};
 use super::line::{Found, Wants};
 use crate::claims::embedded::{Answer, purge};
-use crate::queue::Status;
+use crate::queue::{ArchiveLimits, Status};
 
 /// Commands that one transaction takes at most.
 const BATCH: usize = 256;
@@ -41,6 +42,8 @@ pub(super) struct Writer {
     pub(super) status: watch::Sender<Status>,
     /// Given up last.
     pub(super) lock: File,
+    /// How much of the archive is kept.
+    pub(super) archive: Option<ArchiveLimits>,
 }
 
 impl Writer {
@@ -175,6 +178,7 @@ impl Writer {
         }
         if purging {
             purge(connection, now).await?;
+            archive::purge(connection, self.archive, now).await?;
         }
         sqlx::query("COMMIT").execute(connection).await?;
         Ok((answers, found))

@@ -105,6 +105,12 @@ impl Topology {
                 channel = self.forgive(connection, refused, &spec.name).await?;
             }
         }
+        if let Some(spec) = self.names.archive_spec()
+            && let Err(refused) = declare_queue(&channel, &spec).await
+        {
+            // The flow does without; what cannot be archived is counted.
+            error!(queue = spec.name, error = %refused, "there is no archive");
+        }
         Ok(())
     }
 

@@ -78,6 +78,24 @@ pub(super) async fn by_amqp(live: &Live, names: &QueueNames) -> Result<Vec<Depth
     Ok(depths)
 }
 
+/// Asks about one queue; `None` when it does not exist.
+pub(super) async fn one(live: &Live, queue: String) -> Result<Option<Depth>, QueueError> {
+    let unavailable = |error: lapin::Error| QueueError::Unavailable(error.to_string());
+    let channel = bounded(live.connection().create_channel())
+        .await
+        .map_err(unavailable)?;
+    match passive(&channel, &queue).await {
+        Ok((ready, consumers)) => Ok(Some(Depth {
+            queue,
+            ready,
+            unacked: 0,
+            consumers,
+        })),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
 async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
     let options = QueueDeclareOptions {
         passive: true,

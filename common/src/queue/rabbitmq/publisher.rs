@@ -97,6 +97,7 @@ impl Outgoing {
     fn new(names: &QueueNames, to: &Destination, message: Message) -> Result<Self, PublishError> {
         let (exchange, routing_key, mandatory) = match to {
             Destination::Queue(queue) => (String::new(), names.name(*queue), true),
+            Destination::Archive => (String::new(), names.archive_name(), true),
             // Nobody listening is no failure here.
             Destination::Payments { routing_key } => {
                 (names.payments_exchange(), routing_key.clone(), false)

@@ -1,0 +1,435 @@
+//! Drain, replay, move and purge: one loop over a queue, one over a file, and a dry run of both.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quittance_common::clock;
+use quittance_common::failpoint;
+use quittance_common::message::Message;
+use quittance_common::queue::{Acker, Delivery, Destination, PublishError, QueueId, Queues, Range};
+use quittance_common::settings::Settings;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::{self, Audit};
+use super::journal::Journal;
+use super::marking::{self, Marking};
+use super::pace::{Pace, Rate};
+use super::selection::Selection;
+use super::store::{self, DrainFile};
+use super::subject::Subject;
+use super::taking::{Pass, Taking};
+
+/// Messages that share one fsync.
+const BATCH: usize = 64;
+
+/// Publishes of one message before the command gives up; what is confirmed by then is done.
+const PUBLISHES: u32 = 8;
+
+/// The waits between them: doubling, within these.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Where messages come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A queue, and its name.
+    Queue(QueueId, String),
+    /// A drain file.
+    File(PathBuf),
+    /// A stretch of the archive, where everything stays.
+    Archive(Range),
+}
+
+impl Source {
+    /// In words.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Queue(_, name) => name.clone(),
+            Self::File(path) => path.display().to_string(),
+            Self::Archive(_) => "the archive".to_owned(),
+        }
+    }
+}
+
+/// Where they go.
+#[derive(Debug, Clone)]
+pub(crate) enum Sink {
+    /// A queue, and its name.
+    Queue(QueueId, String),
+    /// A drain file.
+    File(PathBuf),
+    /// Nowhere: they are deleted.
+    Nothing,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// The command's name.
+    pub(crate) command: &'static str,
+    /// What becomes of a message, for the audit log.
+    pub(crate) outcome: &'static str,
+    pub(crate) source: Source,
+    pub(crate) sink: Sink,
+    pub(crate) selection: Selection,
+    /// At most so many messages.
+    pub(crate) limit: Option<u64>,
+    pub(crate) rate: Rate,
+    /// How a replay marks what it publishes; a move leaves it as it is.
+    pub(crate) marking: Option<Marking>,
+    /// Replay a file from its beginning, whatever its journal says.
+    pub(crate) again: bool,
+    /// Where the audit log is.
+    pub(crate) audit: PathBuf,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Tally {
+    /// Messages that were dealt with.
+    pub(crate) done: u64,
+    /// Messages that were in the file, or confirmed by the journal, already.
+    pub(crate) before: u64,
+    /// Messages that were meant and could not be dealt with; they are where they were.
+    pub(crate) skipped: u64,
+    /// Whether the command was told to stop before the end.
+    pub(crate) interrupted: bool,
+    /// The mark of a replay; of one that goes on, the first mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_id: Option<String>,
+}
+
+impl Tally {
+    /// Whether something that was asked for is not done.
+    pub(crate) const fn is_partial(&self) -> bool {
+        self.interrupted || self.skipped > 0
+    }
+}
+
+/// A job at work.
+struct Work<'a> {
+    job: &'a Job,
+    settings: &'a Settings,
+    queues: &'a Queues,
+    stop: &'a CancellationToken,
+    audit: Audit,
+    pace: Pace,
+    bar: ProgressBar,
+    tally: Tally,
+}
+
+/// Does the job. What is done by the time of an error stays done, and the same command goes on
+/// from there.
+pub(crate) async fn run(
+    job: &Job,
+    settings: &Settings,
+    queues: &Queues,
+    stop: &CancellationToken,
+) -> anyhow::Result<Tally> {
+    let from = job.source.name();
+    let to = match &job.sink {
+        Sink::Queue(_, name) => name.clone(),
+        Sink::File(path) => path.display().to_string(),
+        Sink::Nothing => String::new(),
+    };
+    let mut job = job.clone();
+    let mut journal = None;
+    if let (Source::File(path), Some(marking)) = (&job.source, &mut job.marking) {
+        let opened = Journal::open(path, &to, &marking.replay_id, job.again)?;
+        marking.replay_id.clone_from(&opened.replay_id);
+        journal = Some(opened);
+    }
+    let (edits, replay_id) = job
+        .marking
+        .as_ref()
+        .map_or_else(Default::default, |marking| {
+            let mut edits: Vec<String> = marking.edits.iter().map(|e| e.name.clone()).collect();
+            edits.extend(marking.body.as_ref().map(|_| "body".to_owned()));
+            (edits, marking.replay_id.clone())
+        });
+    let filter = job.selection.describe();
+    let head = audit::Head::new(job.command, from, to).with(filter, edits, &replay_id);
+    let mut work = Work {
+        audit: Audit::begin(&job.audit, head)?,
+        pace: Pace::new(job.rate),
+        bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+        tally: Tally {
+            replay_id: Some(replay_id).filter(|id| !id.is_empty()),
+            ..Tally::default()
+        },
+        job: &job,
+        settings,
+        queues,
+        stop,
+    };
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {per_sec} {eta}") {
+        work.bar.set_style(style);
+    }
+    work.bar.set_message(job.command);
+    let done = match (&job.source, journal) {
+        (Source::Queue(queue, name), _) => work.queue(*queue, name).await,
+        (Source::File(path), Some(journal)) => work.file(path.clone(), journal).await,
+        (Source::Archive(range), _) => work.archive(*range).await,
+        (Source::File(_), None) => Err(anyhow::anyhow!("a file can only be replayed")),
+    };
+    work.bar.finish_and_clear();
+    work.tally.interrupted = stop.is_cancelled();
+    let outcome = match &done {
+        Ok(()) if work.tally.interrupted => "interrupted",
+        Ok(()) => "ended",
+        Err(_) => "failed",
+    };
+    work.audit.end(outcome, work.tally.done)?;
+    done.map(|()| work.tally)
+}
+
+impl Work<'_> {
+    /// Everything that is meant of one queue.
+    async fn queue(&mut self, queue: QueueId, name: &str) -> anyhow::Result<()> {
+        let mut file = match &self.job.sink {
+            Sink::File(path) => Some(DrainFile::open(path, name, clock::now())?),
+            Sink::Queue(..) | Sink::Nothing => None,
+        };
+        let pass = Pass {
+            holds: !self.job.selection.is_everything() || matches!(self.job.sink, Sink::Queue(..)),
+            bounded: file.is_none(),
+        };
+        let (mut taking, ready) = Taking::begin(self.queues, queue, name, pass).await?;
+        self.bar.set_length(ready);
+        let done = self.take(&mut taking, &mut file).await;
+        taking.end().await;
+        done
+    }
+
+    async fn take(
+        &mut self,
+        taking: &mut Taking,
+        file: &mut Option<DrainFile>,
+    ) -> anyhow::Result<()> {
+        let largest = if matches!(self.job.sink, Sink::Queue(..)) {
+            1
+        } else {
+            BATCH
+        };
+        while self.room() > 0 && !self.stop.is_cancelled() {
+            let Some(first) = taking.next(self.stop).await? else {
+                return Ok(());
+            };
+            let (mut next, mut batch, mut came_back) = (Some(first), Vec::new(), false);
+            while let Some(Delivery { message, acker, .. }) = next {
+                self.bar.inc(1);
+                if self.is_ours(&message) {
+                    // It has come back: whoever takes it on finds it where it is.
+                    taking.hold(acker);
+                    came_back = true;
+                    break;
+                }
+                if self.takes(&message) {
+                    batch.push((message, acker));
+                } else {
+                    taking.hold(acker);
+                }
+                let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+                if batch.len() >= largest.min(room) {
+                    break;
+                }
+                next = taking.next_now();
+            }
+            self.settle(batch, taking, file).await?;
+            if came_back {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a batch safe elsewhere, then acks it.
+    async fn settle(
+        &mut self,
+        batch: Vec<(Message, Acker)>,
+        taking: &mut Taking,
+        file: &mut Option<DrainFile>,
+    ) -> anyhow::Result<()> {
+        if let Some(file) = file.as_mut().filter(|_| !batch.is_empty()) {
+            self.pace.turn().await;
+            let new = file.append(batch.iter().map(|(message, _)| message))?;
+            failpoint::hit("tool.after_append");
+            let before = batch.len().saturating_sub(new);
+            self.tally.before += u64::try_from(before).unwrap_or_default();
+        }
+        for (message, acker) in batch {
+            let id = message.id.to_string();
+            if let Sink::Queue(to, _) = &self.job.sink {
+                let to = *to;
+                let Some(next) = self.prepared(&message, to, &id)? else {
+                    taking.hold(acker);
+                    continue;
+                };
+                self.pace.turn().await;
+                publish(self.queues, to, next).await?;
+                failpoint::hit("tool.after_publish");
+            }
+            // One that is no longer ours comes again and is known again.
+            acker.ack().await.ok();
+            failpoint::hit("tool.after_ack");
+            self.tally.done += 1;
+            self.audit.message(&id, self.job.outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is meant of one file.
+    async fn file(&mut self, path: PathBuf, mut journal: Journal) -> anyhow::Result<()> {
+        let Sink::Queue(to, _) = self.job.sink else {
+            anyhow::bail!("a file can only be replayed to a queue");
+        };
+        // Whole, before anything is sent: a damaged file is a question for a person.
+        let mut meant = 0_u64;
+        store::read(&path, |_, message| {
+            meant += u64::from(self.takes(&message));
+            Ok(())
+        })?;
+        self.bar.set_length(meant);
+        let (sender, mut messages) = tokio::sync::mpsc::channel(BATCH);
+        let reading = tokio::task::spawn_blocking(move || {
+            store::read(&path, |line, message| {
+                let sent = sender.blocking_send((line, message));
+                sent.context("nobody wants more of the file")
+            })
+        });
+        while self.room() > 0 && !self.stop.is_cancelled() {
+            let Some((line, message)) = messages.recv().await else {
+                return reading.await?;
+            };
+            if !self.takes(&message) {
+                continue;
+            }
+            self.bar.inc(1);
+            if journal.has(line) {
+                self.tally.before += 1;
+                continue;
+            }
+            let id = message.id.to_string();
+            let Some(next) = self.prepared(&message, to, &id)? else {
+                continue;
+            };
+            self.pace.turn().await;
+            publish(self.queues, to, next).await?;
+            failpoint::hit("tool.after_publish");
+            journal.note(line, &id, clock::now())?;
+            failpoint::hit("tool.after_journal");
+            self.tally.done += 1;
+            self.audit.message(&id, self.job.outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is meant of a stretch of the archive. No journal: one that is killed begins
+    /// again, and what was replayed before has no second effect.
+    async fn archive(&mut self, range: Range) -> anyhow::Result<()> {
+        let Sink::Queue(to, _) = self.job.sink else {
+            anyhow::bail!("the archive can only be replayed to a queue");
+        };
+        let (mut found, mut seen) = (self.queues.archived(range), HashSet::new());
+        while self.room() > 0 && !self.stop.is_cancelled() {
+            let Some(message) = found.recv().await else {
+                return Ok(());
+            };
+            let message = message?;
+            if !seen.insert(message.id) || !self.takes(&message) {
+                continue;
+            }
+            self.bar.inc(1);
+            let id = message.id.to_string();
+            let Some(next) = self.prepared(&message, to, &id)? else {
+                continue;
+            };
+            self.pace.turn().await;
+            publish(self.queues, to, next).await?;
+            failpoint::hit("tool.after_publish");
+            self.tally.done += 1;
+            self.audit.message(&id, self.job.outcome)?;
+        }
+        Ok(())
+    }
+
+    /// The message as it is published; `None`, noted, when it must not be.
+    fn prepared(
+        &mut self,
+        message: &Message,
+        to: QueueId,
+        id: &str,
+    ) -> anyhow::Result<Option<Message>> {
+        let prepared = if marking::fits(&message.kind, to) {
+            match &self.job.marking {
+                Some(marking) => marking.apply(message),
+                None => Ok(message.clone()),
+            }
+        } else {
+            Err(format!(
+                "that stage does not take {}",
+                message.kind.as_str()
+            ))
+        };
+        match prepared {
+            Ok(next) => Ok(Some(next)),
+            Err(why) => {
+                self.tally.skipped += 1;
+                warn(&format!("message {id} is skipped: {why}"));
+                self.audit.message(id, &format!("skipped: {why}"))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn takes(&self, message: &Message) -> bool {
+        self.job.selection.is_everything() || {
+            let subject = Subject::of(message, self.settings);
+            self.job.selection.takes(message, &subject, clock::now())
+        }
+    }
+
+    /// Whether this very replay has published it.
+    fn is_ours(&self, message: &Message) -> bool {
+        self.job.marking.as_ref().is_some_and(|marking| {
+            message.headers.replay_id.as_deref() == Some(marking.replay_id.as_str())
+        })
+    }
+
+    fn room(&self) -> u64 {
+        self.job.limit.map_or(u64::MAX, |limit| {
+            limit.saturating_sub(self.tally.done.saturating_add(self.tally.skipped))
+        })
+    }
+}
+
+/// Publishes until it is confirmed, under the same id, for a while.
+async fn publish(queues: &Queues, to: QueueId, message: Message) -> anyhow::Result<()> {
+    let (mut wait, longest) = BACKOFF;
+    let to = Destination::Queue(to);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let error = match queues.publish(&to, message.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let hopeless = matches!(error, PublishError::TooLarge { .. });
+        if hopeless || attempt == PUBLISHES {
+            let what = format!("message {} could not be published", message.id);
+            return Err(error).context(what);
+        }
+        tokio::time::sleep(wait).await;
+        wait = wait.saturating_mul(2).min(longest);
+    }
+}
+
+/// Tells the operator something that is no answer.
+pub(crate) fn warn(text: &str) {
+    // Nobody can be told that nobody can be told.
+    writeln!(std::io::stderr(), "quittance: {text}").ok();
+}

@@ -1,0 +1,148 @@
+//! Keeping every accepted notification: the exact bytes go to the archive when the verifier sees
+//! them first, beside the verification and never in its way.
+
+use std::time::Duration;
+
+use prometheus::{IntCounterVec, Opts, Registry};
+use quittance_common::disposition::Disposition;
+use quittance_common::message::{Message, MessageKind};
+use quittance_common::queue::{Destination, Queues};
+use quittance_common::stage::{Stage, StageName};
+use tracing::warn;
+
+/// How long a verification waits for the archive at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A stage whose messages are archived when they are seen first.
+#[derive(Debug)]
+pub struct Archiving<S> {
+    stage: S,
+    queues: Queues,
+    /// Whether there is an archive.
+    on: bool,
+    archived: IntCounterVec,
+}
+
+impl<S> Archiving<S> {
+    /// Archives on `queues` what `stage` sees first, if `on`.
+    ///
+    /// # Errors
+    /// When the metric's name is taken in the registry.
+    pub fn new(
+        stage: S,
+        queues: Queues,
+        on: bool,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let archived = IntCounterVec::new(
+            Opts::new(
+                "quittance_archived_total",
+                "Notifications handed to the archive, by outcome",
+            ),
+            &["outcome"],
+        )?;
+        registry.register(Box::new(archived.clone()))?;
+        for outcome in ["kept", "failed"] {
+            archived.with_label_values(&[outcome]);
+        }
+        Ok(Self {
+            stage,
+            queues,
+            on,
+            archived,
+        })
+    }
+
+    /// A failure is counted and costs the message nothing: the archive is for looking back.
+    async fn keep(&self, message: &Message) {
+        if !self.on || !is_first_sight(message) {
+            return;
+        }
+        let publish = self.queues.publish(&Destination::Archive, message.clone());
+        let failure = match tokio::time::timeout(PATIENCE, publish).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_elapsed) => Some(format!("no confirm within {PATIENCE:?}")),
+        };
+        let outcome = match failure {
+            None => "kept",
+            Some(error) => {
+                warn!(message.id = %message.id, error, "not archived");
+                "failed"
+            }
+        };
+        self.archived.with_label_values(&[outcome]).inc();
+    }
+}
+
+/// Whether the message comes straight from ingest: neither a retry nor a replay.
+fn is_first_sight(message: &Message) -> bool {
+    let headers = &message.headers;
+    headers.attempt == 0
+        && headers.reason.is_none()
+        && headers.replay_id.is_none()
+        && matches!(
+            message.kind,
+            MessageKind::NotificationV1 | MessageKind::EvidenceV1
+        )
+}
+
+impl<S: Stage> Stage for Archiving<S> {
+    const NAME: StageName = S::NAME;
+    type Receipt = S::Receipt;
+
+    async fn ready(&self) {
+        self.stage.ready().await;
+    }
+
+    async fn handle(&self, message: &Message) -> Disposition<Self::Receipt> {
+        let (disposition, ()) = tokio::join!(self.stage.handle(message), self.keep(message));
+        disposition
+    }
+
+    async fn confirmed(&self, receipt: Self::Receipt) {
+        self.stage.confirmed(receipt).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quittance_common::ids::{MessageId, Reason};
+    use quittance_common::message::Headers;
+
+    fn message(headers: Headers) -> Message {
+        Message {
+            id: MessageId::new(),
+            kind: MessageKind::NotificationV1,
+            content_type: "application/x-www-form-urlencoded".into(),
+            timestamp: "2026-11-22T10:00:00Z".parse().unwrap(),
+            headers,
+            body: bytes::Bytes::from_static(b"txn_id=T1"),
+        }
+    }
+
+    #[test]
+    fn only_what_comes_straight_from_ingest_is_archived() {
+        let headers = Headers::default;
+        assert!(is_first_sight(&message(headers())));
+        let retried = Headers {
+            attempt: 1,
+            ..headers()
+        };
+        let waited = Headers {
+            reason: Some(Reason::of("gateway_down")),
+            ..headers()
+        };
+        let replayed = Headers {
+            replay_id: Some("r".into()),
+            ..headers()
+        };
+        for headers in [retried, waited, replayed] {
+            assert!(!is_first_sight(&message(headers)));
+        }
+        let mut event = message(headers());
+        event.kind = MessageKind::PaymentV1;
+        assert!(!is_first_sight(&event));
+    }
+}
