@@ -322,6 +322,11 @@ impl Pipeline {
             "all work and delay queues are empty",
             PATIENCE,
             async || {
+                // By AMQP alone a broker does not tell what is in a stage's hands.
+                let in_hand = async || self.metric("quittance_in_flight", &[]).await;
+                if in_hand().await > 0 {
+                    return None;
+                }
                 let queues = self.listing(&["queues", "list"]).await.ok()?;
                 let parking =
                     |name: &str| matches!(name.rsplit('.').next(), Some("dead" | "quarantine"));
@@ -333,7 +338,7 @@ impl Pipeline {
                             + queue["unacked"].as_u64().unwrap_or(1)
                     })
                     .sum();
-                (left == 0).then_some(())
+                (left == 0 && in_hand().await == 0).then_some(())
             },
         )
         .await
