@@ -110,6 +110,8 @@ mod tests {
     use super::*;
     use quittance_common::ids::{MessageId, Reason};
     use quittance_common::message::Headers;
+    use quittance_common::queue::QueueNames;
+    use quittance_common::queue::embedded::Embedded;
 
     fn message(headers: Headers) -> Message {
         Message {
@@ -120,6 +122,42 @@ mod tests {
             headers,
             body: bytes::Bytes::from_static(b"txn_id=T1"),
         }
+    }
+
+    #[derive(Debug)]
+    struct Done;
+
+    impl Stage for Done {
+        const NAME: StageName = StageName::Verifier;
+        type Receipt = ();
+
+        async fn ready(&self) {}
+
+        async fn handle(&self, _message: &Message) -> Disposition<()> {
+            Disposition::Forward {
+                publish: Vec::new(),
+                receipt: (),
+            }
+        }
+
+        async fn confirmed(&self, (): ()) {}
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_cannot_be_written_is_counted_and_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = QueueNames::default();
+        let engine = Embedded::open(folder.path(), names).await.unwrap();
+        let queues = Queues::Embedded(engine);
+        let archiving = Archiving::new(Done, queues.clone(), true, &Registry::new()).unwrap();
+        let count = |outcome| archiving.archived.with_label_values(&[outcome]).get();
+        let message = message(Headers::default());
+        archiving.handle(&message).await;
+        assert_eq!((count("kept"), count("failed")), (1, 0));
+        queues.close(PATIENCE).await;
+        let decided = archiving.handle(&message).await;
+        assert!(matches!(decided, Disposition::Forward { .. }));
+        assert_eq!((count("kept"), count("failed")), (1, 1));
     }
 
     #[test]
