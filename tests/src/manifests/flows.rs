@@ -46,7 +46,6 @@ fn needed(stage: &str) -> &'static [Flow] {
             (Way::Egress, "443", "TCP", "0.0.0.0/0"),
         ],
         "quittance-fulfiller" => &[
-            (Way::Egress, "6379", "TCP", "redis"),
             (Way::Egress, "5432", "TCP", "postgresql"),
             (Way::Egress, "465", "TCP", "0.0.0.0/0"),
         ],

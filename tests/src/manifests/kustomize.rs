@@ -23,8 +23,8 @@ pub fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     serde_saphyr::from_multiple(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Adds a kustomization's objects. A component changes what is there already, a kustomization
-/// only what it brings: here both work on the whole list, and the overlay is the only one to patch.
+/// Adds a kustomization's objects. A component changes what is there already; a resource is
+/// rendered by itself first.
 fn extend(folder: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
     let file = folder.join("kustomization.yaml");
     let kustomization = documents(&file)?.pop().context("an empty kustomization")?;
@@ -32,8 +32,10 @@ fn extend(folder: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
     for entry in ["resources", "components"] {
         for path in list(&kustomization, entry) {
             let path = folder.join(path.as_str().context("a path")?);
-            if path.is_dir() {
+            if entry == "components" {
                 extend(&path, objects)?;
+            } else if path.is_dir() {
+                objects.extend(render(&path)?);
             } else {
                 objects.extend(documents(&path)?);
             }

@@ -262,12 +262,7 @@ fn environment(deployment: &Value, report: &mut Report) {
     let needed: &[&str] = match who {
         "quittance-ingest" => &["cluster.amqp_url"],
         "quittance-verifier" => &["cluster.amqp_url", "cluster.redis_url", "shop_database"],
-        _ => &[
-            "cluster.amqp_url",
-            "cluster.redis_url",
-            "shop_database",
-            "notify.smtp_url",
-        ],
+        _ => &["cluster.amqp_url", "shop_database", "notify.smtp_url"],
     };
     let mut found = Vec::new();
     for (variable, value) in variables(deployment) {

@@ -157,7 +157,7 @@ fn dashboards() -> anyhow::Result<Vec<(String, Value)>> {
     Ok(all)
 }
 
-/// Every PromQL expression of rules and dashboards, with where it stands.
+/// Every expression of rules and dashboards, with where it stands.
 fn expressions() -> anyhow::Result<Vec<(String, String)>> {
     let mut all = Vec::new();
     for rule in rules()? {
