@@ -1,9 +1,11 @@
 //! The Kubernetes objects: right as they are, and every seeded production fault is found.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use quittance_common::settings::{Engine, Settings};
 use quittance_tests::manifests::{check, kind, kustomize, name};
 use serde_json::Value;
 
@@ -108,6 +110,36 @@ fn seed(objects: &mut [Value], whose: &str, pointer: &str, value: &Value) -> any
         .and_then(Value::as_object_mut)
         .with_context(|| format!("{whose} has nothing at {parent}"))?
         .insert(field.to_owned(), value.clone());
+    Ok(())
+}
+
+#[test]
+fn the_compose_files_settings_are_valid_and_leave_time_to_stop() -> anyhow::Result<()> {
+    let compose = kustomize::documents(&root().join("deploy/compose.yaml"))?;
+    let compose = compose.first().context("an empty compose file")?;
+    for stage in ["ingest", "verifier", "fulfiller"] {
+        let service = &compose["services"][stage];
+        let environment: BTreeMap<String, String> = service["environment"]
+            .as_object()
+            .with_context(|| format!("{stage} has no environment"))?
+            .iter()
+            .filter(|(name, _)| *name != "QUITTANCE_CONFIG")
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect();
+        let file = root().join("deploy/quittance.compose.toml");
+        let settings = Settings::load(Some(&file), &environment)?;
+        ensure!(
+            matches!(settings.engine, Engine::Cluster(_)),
+            "{stage}: not the cluster"
+        );
+        let needed = settings.shutdown_grace.as_secs() + 10;
+        let given = service["stop_grace_period"].as_str().unwrap_or_default();
+        let given: u64 = given.trim_end_matches('s').parse()?;
+        ensure!(
+            given >= needed,
+            "{stage}: {given} s and not {needed} s to stop"
+        );
+    }
     Ok(())
 }
 

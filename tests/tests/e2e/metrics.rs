@@ -1,6 +1,7 @@
 //! What alerts and dashboards ask for is what live processes export.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -123,6 +124,48 @@ fn dashboards_are_whole_and_there_is_one_for_the_flow_and_each_stage() -> anyhow
         wanted.iter().all(|one| found.contains(one)),
         "only {found:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn every_query_of_a_dashboard_can_be_read() -> anyhow::Result<()> {
+    let mut file = String::from("groups:\n  - name: dashboards\n    rules:\n");
+    for (place, expression) in expressions()? {
+        // JSON's strings are YAML's too. The number keeps two equal queries apart.
+        let expression = Value::from(expression);
+        let number = file.len();
+        writeln!(
+            file,
+            "      # {place}\n      - record: query:{number}\n        expr: {expression}"
+        )?;
+    }
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("queries.yaml"), file)?;
+    promtool(&["check", "rules", "queries.yaml"], folder.path(), "")
+}
+
+#[test]
+fn the_example_configuration_scrapes_the_jobs_that_the_alerts_name() -> anyhow::Result<()> {
+    promtool(
+        &["check", "config", "prometheus.yaml"],
+        &root().join("deploy/prometheus"),
+        "",
+    )?;
+    let file = document("deploy/prometheus/prometheus.yaml")?;
+    let jobs: BTreeSet<&str> = file["scrape_configs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|job| job["job_name"].as_str())
+        .collect();
+    for (place, expression) in expressions()? {
+        let mut rest = expression.as_str();
+        while let Some((_, after)) = rest.split_once("job=\"") {
+            let (job, after) = after.split_once('"').context("a closing quote")?;
+            ensure!(jobs.contains(job), "{place}: nobody scrapes the job {job}");
+            rest = after;
+        }
+    }
     Ok(())
 }
 
