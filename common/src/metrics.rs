@@ -4,6 +4,7 @@
 //! start is created at zero, because a counter that appears at 1 shows no increase.
 
 mod broker;
+mod ready;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use crate::admin::Readiness;
 use crate::queue::{QueueId, QueueNames, Queues, WorkQueue};
 use crate::stage::StageName;
 
@@ -133,6 +135,16 @@ impl Metrics {
     pub fn watch_broker(&self, queues: Queues) -> Result<(), prometheus::Error> {
         self.registry
             .register(Box::new(broker::BrokerState::new(queues)?))
+    }
+
+    /// Shows what `/readyz` answers: `ready`. A consumer that nobody has registered, or a process
+    /// that drains, is then seen by an alert that needs nothing but these metrics.
+    ///
+    /// # Errors
+    /// When it is shown already.
+    pub fn watch_readiness(&self, readiness: Readiness) -> Result<(), prometheus::Error> {
+        self.registry
+            .register(Box::new(ready::ReadyState::new(readiness)?))
     }
 
     /// Where a stage registers its own metrics.

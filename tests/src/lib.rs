@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod eventually;
 pub mod http;
 pub mod load;
+pub mod manifests;
 pub mod ports;
 pub mod process;
 pub mod proxy;

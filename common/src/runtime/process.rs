@@ -79,6 +79,7 @@ impl Process {
         let (queues, claims) = connect(&settings).await?;
         metrics.watch_broker(queues.clone())?;
         let readiness = Readiness::new();
+        metrics.watch_readiness(readiness.clone())?;
         let mut service = Service::new(settings.shutdown_grace);
         service.spawn("topology", mismatch(queues.clone(), service.stop_token()));
         // The admin listener outlives the service: probes are answered while it drains.

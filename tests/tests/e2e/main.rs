@@ -9,6 +9,8 @@ mod forgeries;
 mod gateway;
 mod harness;
 mod http_in;
+mod manifests;
+mod metrics;
 mod own_broker;
 mod payments;
 mod pipeline;

@@ -316,6 +316,16 @@ impl Pipeline {
         })
     }
 
+    /// What `/metrics` of each process answers.
+    pub(crate) async fn scrapes(&self) -> anyhow::Result<Vec<String>> {
+        let mut all = Vec::new();
+        for (_, admin) in self.processes.values() {
+            let answer = http::once(*admin, "GET", "/metrics", "", b"").await?;
+            all.push(answer.text());
+        }
+        Ok(all)
+    }
+
     /// The sum of a metric over all processes, of the series that have all of `labels`.
     pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let mut sum = 0;

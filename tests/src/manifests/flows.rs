@@ -1,0 +1,147 @@
+//! The network: everything that must flow is allowed, and nothing much else.
+
+use serde_json::Value;
+
+use super::{Report, items, name, of_kind, selects, text};
+
+/// Which way a connection goes, as seen from the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Ingress,
+    Egress,
+}
+
+impl Way {
+    const fn rules(self) -> &'static str {
+        match self {
+            Self::Ingress => "/spec/ingress",
+            Self::Egress => "/spec/egress",
+        }
+    }
+
+    const fn peers(self) -> &'static str {
+        match self {
+            Self::Ingress => "/from",
+            Self::Egress => "/to",
+        }
+    }
+}
+
+/// A connection that the code makes or takes: port, protocol, and what its peer must be called.
+type Flow = (Way, &'static str, &'static str, &'static str);
+
+const COMMON: [Flow; 4] = [
+    (Way::Ingress, "admin", "TCP", "monitoring"),
+    (Way::Egress, "53", "UDP", "kube-system"),
+    (Way::Egress, "53", "TCP", "kube-system"),
+    (Way::Egress, "5671", "TCP", "rabbitmq"),
+];
+
+fn needed(stage: &str) -> &'static [Flow] {
+    match stage {
+        "quittance-ingest" => &[(Way::Ingress, "http", "TCP", "ingress")],
+        "quittance-verifier" => &[
+            (Way::Egress, "6379", "TCP", "redis"),
+            (Way::Egress, "5432", "TCP", "postgresql"),
+            (Way::Egress, "443", "TCP", "0.0.0.0/0"),
+        ],
+        "quittance-fulfiller" => &[
+            (Way::Egress, "5432", "TCP", "postgresql"),
+            (Way::Egress, "465", "TCP", "0.0.0.0/0"),
+        ],
+        _ => &[],
+    }
+}
+
+pub(super) fn check(objects: &[Value], report: &mut Report) {
+    for deployment in of_kind(objects, "Deployment") {
+        let policies: Vec<&Value> = of_kind(objects, "NetworkPolicy")
+            .filter(|policy| selects(policy.pointer("/spec/podSelector/matchLabels"), deployment))
+            .collect();
+        for way in ["Ingress", "Egress"] {
+            let denied = policies
+                .iter()
+                .any(|policy| items(policy, "/spec/policyTypes").any(|one| one == way));
+            report.expect(
+                denied,
+                "default-deny",
+                format!("{}: {way} is open", name(deployment)),
+            );
+        }
+        for flow in COMMON.iter().chain(needed(name(deployment))) {
+            let allowed = policies.iter().any(|policy| allows(policy, *flow));
+            report.expect(
+                allowed,
+                "flow",
+                format!("{} lacks {flow:?}", name(deployment)),
+            );
+        }
+    }
+    for policy in of_kind(objects, "NetworkPolicy") {
+        let used = of_kind(objects, "Deployment")
+            .any(|one| selects(policy.pointer("/spec/podSelector/matchLabels"), one));
+        report.expect(
+            used,
+            "policy",
+            format!("{} applies to nothing", name(policy)),
+        );
+        for way in [Way::Ingress, Way::Egress] {
+            for rule in items(policy, way.rules()) {
+                narrow(policy, way, rule, report);
+            }
+        }
+    }
+}
+
+fn allows(policy: &Value, (way, port, protocol, peer): Flow) -> bool {
+    items(policy, way.rules()).any(|rule| {
+        let port_allowed = items(rule, "/ports").any(|one| {
+            let number = one
+                .pointer("/port")
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            number.trim_matches('"') == port && text(one, "/protocol") == protocol
+        });
+        // The peer's name stands in a label or in the block.
+        let peer_allowed = items(rule, way.peers()).any(|one| {
+            let labels = ["/podSelector/matchLabels", "/namespaceSelector/matchLabels"]
+                .into_iter()
+                .filter_map(|at| one.pointer(at)?.as_object())
+                .flat_map(|labels| labels.values());
+            labels.into_iter().any(|label| label == peer) || text(one, "/ipBlock/cidr") == peer
+        });
+        port_allowed && peer_allowed
+    })
+}
+
+/// A rule without peers or ports allows all of them, and the internet is not the cluster.
+fn narrow(policy: &Value, way: Way, rule: &Value, report: &mut Report) {
+    let who = name(policy);
+    report.expect(
+        items(rule, way.peers()).count() > 0,
+        "wide",
+        format!("{who}: any peer"),
+    );
+    report.expect(
+        items(rule, "/ports").count() > 0,
+        "wide",
+        format!("{who}: any port"),
+    );
+    for peer in items(rule, way.peers()) {
+        if let Some(block) = peer.pointer("/ipBlock") {
+            let outside: Vec<&str> = items(block, "/except").filter_map(Value::as_str).collect();
+            for inner in [
+                "10.0.0.0/8",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+                "169.254.0.0/16",
+            ] {
+                report.expect(
+                    outside.contains(&inner),
+                    "wide",
+                    format!("{who} reaches {inner}"),
+                );
+            }
+        }
+    }
+}

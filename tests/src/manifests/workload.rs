@@ -1,0 +1,403 @@
+//! One Deployment: probes, grace, security, resources, settings, secrets, volumes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quittance_common::settings::{Settings, keys};
+use serde_json::{Value, json};
+
+use super::{Report, exists, items, name, number, of_kind, port_named, selects, text};
+
+const POD: &str = "/spec/template/spec";
+const CONTAINER: &str = "/spec/template/spec/containers/0";
+/// A process ends at most this long after its grace; the same again is margin.
+const CLOSING: i64 = 5;
+/// What a liveness probe must tolerate: a restart mends no server.
+const LIVENESS_BUDGET: i64 = 30;
+/// Endpoints are taken away in parallel to the stop; ingest must outwait that.
+const ENDPOINTS: i64 = 3;
+
+pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) {
+    let who = name(deployment);
+    report.expect(
+        selects(deployment.pointer("/spec/selector/matchLabels"), deployment),
+        "selector",
+        format!("{who} does not select its own pods"),
+    );
+    probes(deployment, report);
+    fixed_values(deployment, report);
+    command(deployment, report);
+    resources(deployment, report);
+    image(deployment, report);
+    for spread in items(deployment, "/spec/template/spec/topologySpreadConstraints") {
+        let labels = spread.pointer("/labelSelector/matchLabels");
+        report.expect(selects(labels, deployment), "spread", who);
+    }
+    let keys: Vec<&str> = items(deployment, "/spec/template/spec/topologySpreadConstraints")
+        .map(|spread| text(spread, "/topologyKey"))
+        .collect();
+    for key in ["topology.kubernetes.io/zone", "kubernetes.io/hostname"] {
+        report.expect(
+            keys.contains(&key),
+            "spread",
+            format!("{who}: not over {key}"),
+        );
+    }
+    let account = text(deployment, "/spec/template/spec/serviceAccountName");
+    report.expect(
+        exists(objects, "ServiceAccount", account),
+        "service-account",
+        format!("{who}: there is no `{account}`"),
+    );
+    volumes(deployment, objects, report);
+    environment(deployment, report);
+    match settings(deployment, objects) {
+        Ok(settings) => against_settings(deployment, &settings, report),
+        Err(error) => report.expect(false, "settings", format!("{who}: {error}")),
+    }
+}
+
+fn probes(deployment: &Value, report: &mut Report) {
+    let who = name(deployment);
+    for (probe, path) in [
+        ("startupProbe", "/livez"),
+        ("livenessProbe", "/livez"),
+        ("readinessProbe", "/readyz"),
+    ] {
+        let at = format!("{CONTAINER}/{probe}/httpGet");
+        let asked = text(deployment, &format!("{at}/path"));
+        report.expect(
+            asked == path,
+            "probe",
+            format!("{who}: {probe} asks `{asked}`"),
+        );
+        let port = text(deployment, &format!("{at}/port"));
+        report.expect(
+            port == "admin" && port_named(deployment, port).is_some(),
+            "probe",
+            format!("{who}: {probe} asks port `{port}`"),
+        );
+    }
+    let times = |field| number(deployment, &format!("{CONTAINER}/livenessProbe/{field}"));
+    let budget = times("periodSeconds").unwrap_or(10) * times("failureThreshold").unwrap_or(3);
+    report.expect(
+        budget >= LIVENESS_BUDGET,
+        "liveness-budget",
+        format!("{who} is killed after {budget} s"),
+    );
+}
+
+/// Values that have one right answer.
+fn fixed_values(deployment: &Value, report: &mut Report) {
+    let right: [(&str, String, Value); 15] = [
+        (
+            "rollout",
+            "/spec/strategy/type".into(),
+            json!("RollingUpdate"),
+        ),
+        (
+            "rollout",
+            "/spec/strategy/rollingUpdate/maxUnavailable".into(),
+            json!(0),
+        ),
+        (
+            "rollout",
+            "/spec/strategy/rollingUpdate/maxSurge".into(),
+            json!(1),
+        ),
+        (
+            "token",
+            format!("{POD}/automountServiceAccountToken"),
+            json!(false),
+        ),
+        ("links", format!("{POD}/enableServiceLinks"), json!(false)),
+        (
+            "security",
+            format!("{POD}/securityContext/runAsNonRoot"),
+            json!(true),
+        ),
+        (
+            "security",
+            format!("{POD}/securityContext/runAsUser"),
+            json!(65532),
+        ),
+        (
+            "security",
+            format!("{POD}/securityContext/seccompProfile/type"),
+            json!("RuntimeDefault"),
+        ),
+        (
+            "security",
+            format!("{CONTAINER}/securityContext/allowPrivilegeEscalation"),
+            json!(false),
+        ),
+        (
+            "security",
+            format!("{CONTAINER}/securityContext/readOnlyRootFilesystem"),
+            json!(true),
+        ),
+        (
+            "security",
+            format!("{CONTAINER}/securityContext/capabilities/drop"),
+            json!(["ALL"]),
+        ),
+        (
+            "security",
+            format!("{CONTAINER}/securityContext/privileged"),
+            Value::Null,
+        ),
+        (
+            "security",
+            format!("{CONTAINER}/securityContext/capabilities/add"),
+            Value::Null,
+        ),
+        ("security", format!("{POD}/hostNetwork"), Value::Null),
+        (
+            "part-of",
+            "/spec/template/metadata/labels/app.kubernetes.io~1part-of".into(),
+            json!("quittance"),
+        ),
+    ];
+    for (rule, pointer, right) in right {
+        let found = deployment.pointer(&pointer).unwrap_or(&Value::Null);
+        let what = format!("{} has {found} at {pointer}, not {right}", name(deployment));
+        report.expect(*found == right, rule, what);
+    }
+}
+
+fn command(deployment: &Value, report: &mut Report) {
+    let stage = name(deployment).trim_start_matches("quittance-");
+    let command = json!([format!("/usr/local/bin/{stage}")]);
+    let found = deployment.pointer(&format!("{CONTAINER}/command"));
+    report.expect(
+        found == Some(&command),
+        "command",
+        format!("{stage} runs {found:?}"),
+    );
+}
+
+fn resources(deployment: &Value, report: &mut Report) {
+    let who = name(deployment);
+    for set in ["requests/cpu", "requests/memory", "limits/memory"] {
+        let there = !text(deployment, &format!("{CONTAINER}/resources/{set}")).is_empty();
+        report.expect(there, "resources", format!("{who}: no {set}"));
+    }
+    let throttled = deployment.pointer(&format!("{CONTAINER}/resources/limits/cpu"));
+    report.expect(
+        throttled.is_none(),
+        "resources",
+        format!("{who} has a limit of cpu"),
+    );
+}
+
+fn image(deployment: &Value, report: &mut Report) {
+    let image = text(deployment, &format!("{CONTAINER}/image"));
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let pinned =
+        last.contains("@sha256:") || last.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+    report.expect(
+        pinned,
+        "image",
+        format!("{} runs `{image}`", name(deployment)),
+    );
+}
+
+fn volumes(deployment: &Value, objects: &[Value], report: &mut Report) {
+    let who = name(deployment);
+    let volumes: Vec<&Value> = items(deployment, "/spec/template/spec/volumes").collect();
+    for mount in items(deployment, "/spec/template/spec/containers/0/volumeMounts") {
+        let wanted = text(mount, "/name");
+        let there = volumes.iter().any(|volume| text(volume, "/name") == wanted);
+        report.expect(
+            there,
+            "volume",
+            format!("{who} mounts `{wanted}`, which is no volume"),
+        );
+        // A file mounted alone is never renewed.
+        let alone = mount.get("subPath").is_some();
+        report.expect(
+            !alone,
+            "volume",
+            format!("{who} mounts `{wanted}` by subPath"),
+        );
+    }
+    for volume in volumes {
+        if let Some(map) = volume.pointer("/configMap/name").and_then(Value::as_str) {
+            let there = exists(objects, "ConfigMap", map);
+            report.expect(there, "config-map", format!("{who}: there is no `{map}`"));
+        }
+        if volume.get("secret").is_some() {
+            let secret = text(volume, "/secret/secretName");
+            report.expect(
+                secret == who,
+                "secret",
+                format!("{who} mounts the Secret `{secret}`"),
+            );
+            let readable =
+                number(volume, "/secret/defaultMode").is_some_and(|mode| mode % 0o10 == 0);
+            report.expect(
+                readable,
+                "secret",
+                format!("{who}: everybody may read the Secret"),
+            );
+        }
+        if let Some(scratch) = volume.get("emptyDir") {
+            report.expect(
+                !text(scratch, "/sizeLimit").is_empty(),
+                "volume",
+                format!("{who}: a scratch folder without a limit"),
+            );
+        }
+    }
+}
+
+/// Every variable is a key that exists; secrets come from files that are mounted.
+fn environment(deployment: &Value, report: &mut Report) {
+    let who = name(deployment);
+    let files: Vec<String> = items(deployment, "/spec/template/spec/volumes")
+        .filter(|volume| volume.get("secret").is_some())
+        .flat_map(|volume| items(volume, "/secret/items"))
+        .map(|item| format!("/run/secrets/quittance/{}", text(item, "/path")))
+        .collect();
+    let needed: &[&str] = match who {
+        "quittance-ingest" => &["cluster.amqp_url"],
+        "quittance-verifier" => &["cluster.amqp_url", "cluster.redis_url", "shop_database"],
+        _ => &["cluster.amqp_url", "shop_database", "notify.smtp_url"],
+    };
+    let mut found = Vec::new();
+    for (variable, value) in variables(deployment) {
+        if variable == "QUITTANCE_CONFIG" {
+            continue;
+        }
+        let key = key_of(variable.trim_end_matches("_FILE"));
+        let Some(known) = keys::find(&key) else {
+            report.expect(false, "variable", format!("{who}: {variable} sets no key"));
+            continue;
+        };
+        let by_file = variable.ends_with("_FILE");
+        report.expect(
+            known.secret == by_file,
+            "secret",
+            format!("{who}: {variable}"),
+        );
+        if by_file {
+            let mounted = files.iter().any(|file| *file == value);
+            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
+        }
+        found.push(key);
+    }
+    for key in needed {
+        let set = found.iter().any(|one| one == key);
+        report.expect(set, "secret", format!("{who}: nothing sets {key}"));
+    }
+}
+
+fn variables(deployment: &Value) -> impl Iterator<Item = (&str, &str)> {
+    items(deployment, "/spec/template/spec/containers/0/env")
+        .map(|variable| (text(variable, "/name"), text(variable, "/value")))
+}
+
+/// `QUITTANCE_CLUSTER__AMQP_URL` → `cluster.amqp_url`.
+fn key_of(variable: &str) -> String {
+    variable
+        .trim_start_matches("QUITTANCE_")
+        .to_lowercase()
+        .replace("__", ".")
+}
+
+/// The settings as the process would read them, with stand-ins for the secrets.
+fn settings(deployment: &Value, objects: &[Value]) -> anyhow::Result<Settings> {
+    let mut environment: BTreeMap<String, String> = BTreeMap::from(
+        [
+            (
+                "QUITTANCE_CLUSTER__AMQP_URL",
+                "amqps://user:password@rabbitmq:5671/%2f",
+            ),
+            ("QUITTANCE_CLUSTER__REDIS_URL", "rediss://redis:6379"),
+            (
+                "QUITTANCE_SHOP_DATABASE",
+                "postgres://quittance@postgresql/shop",
+            ),
+            ("QUITTANCE_NOTIFY__SMTP_URL", "smtps://mail.example"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let mut file = "";
+    for (variable, value) in variables(deployment) {
+        if variable == "QUITTANCE_CONFIG" {
+            file = value;
+        } else if !variable.ends_with("_FILE") {
+            environment.insert(variable.to_owned(), value.to_owned());
+        }
+    }
+    let text = mounted_file(deployment, objects, file)
+        .ok_or_else(|| anyhow::anyhow!("QUITTANCE_CONFIG names `{file}`, which is not mounted"))?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("quittance.toml");
+    std::fs::write(&file, text)?;
+    Settings::load(Some(&file), &environment).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
+}
+
+/// The text of a file that is mounted from a `ConfigMap`.
+fn mounted_file<'a>(deployment: &Value, objects: &'a [Value], file: &str) -> Option<&'a str> {
+    let (folder, file) = file.rsplit_once('/')?;
+    let mount = items(deployment, "/spec/template/spec/containers/0/volumeMounts")
+        .find(|mount| text(mount, "/mountPath") == folder)?;
+    let volume = items(deployment, "/spec/template/spec/volumes")
+        .find(|volume| text(volume, "/name") == text(mount, "/name"))?;
+    let map = text(volume, "/configMap/name");
+    let map = of_kind(objects, "ConfigMap").find(|one| name(one) == map)?;
+    map.get("data")?.get(file)?.as_str()
+}
+
+fn against_settings(deployment: &Value, settings: &Settings, report: &mut Report) {
+    let who = name(deployment);
+    let pre_stop = number(
+        deployment,
+        &format!("{CONTAINER}/lifecycle/preStop/sleep/seconds"),
+    );
+    let pre_stop = pre_stop.unwrap_or(0);
+    report.expect(
+        who != "quittance-ingest" || pre_stop >= ENDPOINTS,
+        "pre-stop",
+        format!("{who} waits {pre_stop} s for the endpoints"),
+    );
+    let grace = seconds(settings.shutdown_grace);
+    let needed = pre_stop + grace + 2 * CLOSING;
+    let given = number(deployment, &format!("{POD}/terminationGracePeriodSeconds")).unwrap_or(30);
+    report.expect(
+        given >= needed,
+        "grace",
+        format!("{who} has {given} s and needs {needed} s"),
+    );
+    let engine = matches!(
+        settings.engine,
+        quittance_common::settings::Engine::Cluster(_)
+    );
+    report.expect(
+        engine,
+        "settings",
+        format!("{who} runs the embedded engine"),
+    );
+    let mut listeners = vec![("admin", settings.admin.listen)];
+    if who == "quittance-ingest" {
+        listeners.push(("http", settings.ingest.listen));
+    }
+    for (port, listen) in listeners {
+        let given = port_named(deployment, port).and_then(|port| number(port, "/containerPort"));
+        report.expect(
+            given == Some(i64::from(listen.port())),
+            "port",
+            format!("{who}: `{port}` is {given:?}, and the process listens on {listen}"),
+        );
+        report.expect(
+            listen.ip().is_unspecified(),
+            "listen",
+            format!("{who}: nobody reaches {listen} from outside"),
+        );
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,256 @@
+//! What alerts and dashboards ask for is what live processes export.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use quittance_tests::manifests::kustomize;
+use serde_json::Value;
+
+use crate::pipeline::{Engine, Pipeline, on_both_engines};
+
+/// Days are evaluated in larger steps than minutes.
+const TESTS: [&str; 2] = ["rules_test.yaml", "rules_days_test.yaml"];
+
+on_both_engines!(live_metrics_are_what_alerts_and_dashboards_ask_for);
+
+async fn live_metrics_are_what_alerts_and_dashboards_ask_for(engine: Engine) -> anyhow::Result<()> {
+    let pipeline = Pipeline::start(engine).await?;
+    let mut exported = BTreeSet::new();
+    for text in pipeline.scrapes().await? {
+        promtool(&["check", "metrics"], &root(), &text)?;
+        exported.extend(names_in(&text));
+    }
+    for (place, expression) in expressions()? {
+        for asked in names_in(&expression) {
+            let base = ["_bucket", "_sum", "_count"]
+                .into_iter()
+                .find_map(|suffix| asked.strip_suffix(suffix))
+                .unwrap_or(&asked);
+            ensure!(
+                exported.contains(base) || exported.contains(&asked),
+                "{place}: nobody exports {asked}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_rules_and_their_tests_pass() -> anyhow::Result<()> {
+    let folder = root().join("deploy/prometheus");
+    let check = ["check", "rules", "--lint=all", "--lint-fatal", "rules.yaml"];
+    promtool(&check, &folder, "")?;
+    let [quick, days] = TESTS;
+    promtool(&["test", "rules", quick, days], &folder, "")
+}
+
+#[test]
+fn every_alert_has_a_section_in_the_runbook_and_a_test_each_way() -> anyhow::Result<()> {
+    let runbook = fs::read_to_string(root().join("docs/runbook.md"))?;
+    let mut cases = Vec::new();
+    for file in TESTS {
+        let tests = document(&format!("deploy/prometheus/{file}"))?;
+        cases.extend(tests["tests"].as_array().context("tests")?.clone());
+    }
+    let mut sections: BTreeSet<&str> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    for rule in rules()? {
+        let Some(alert) = rule["alert"].as_str() else {
+            continue;
+        };
+        let link = format!("docs/runbook.md#{}", alert.to_lowercase());
+        ensure!(
+            rule["annotations"]["runbook_url"] == link.as_str(),
+            "{alert}: not {link}"
+        );
+        ensure!(
+            sections.remove(alert),
+            "{alert} has no section in docs/runbook.md"
+        );
+        let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
+        ensure!(
+            ["page", "ticket"].contains(&severity),
+            "{alert}: severity {severity}"
+        );
+        for fires in [true, false] {
+            let tested = cases
+                .iter()
+                .filter_map(|case| case["alert_rule_test"].as_array())
+                .flatten()
+                .any(|case| {
+                    let expected = case["exp_alerts"].as_array().map_or(0, Vec::len);
+                    case["alertname"] == alert && (expected > 0) == fires
+                });
+            ensure!(tested, "{alert} has no test in which it fires = {fires}");
+        }
+    }
+    ensure!(
+        sections.is_empty(),
+        "sections without an alert: {sections:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn dashboards_are_whole_and_there_is_one_for_the_flow_and_each_stage() -> anyhow::Result<()> {
+    let mut found = BTreeSet::new();
+    for (file, dashboard) in dashboards()? {
+        ensure!(
+            dashboard["schemaVersion"].is_number(),
+            "{file}: no schemaVersion"
+        );
+        found.insert(dashboard["uid"].as_str().context("a uid")?.to_owned());
+        let panels = dashboard["panels"].as_array().context("panels")?;
+        let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].to_string()).collect();
+        ensure!(ids.len() == panels.len(), "{file}: two panels have one id");
+        for panel in panels {
+            let title = panel["title"].as_str().unwrap_or_default();
+            ensure!(!title.is_empty(), "{file}: a panel without a title");
+            let unit = panel["fieldConfig"]["defaults"]["unit"].as_str();
+            ensure!(unit.is_some(), "{file}: {title} has no unit");
+            let targets = panel["targets"].as_array().map_or(0, Vec::len);
+            ensure!(targets > 0, "{file}: {title} asks nothing");
+        }
+    }
+    let wanted = ["flow", "ingest", "verifier", "fulfiller"].map(|one| format!("quittance-{one}"));
+    ensure!(
+        wanted.iter().all(|one| found.contains(one)),
+        "only {found:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_query_of_a_dashboard_can_be_read() -> anyhow::Result<()> {
+    let mut file = String::from("groups:\n  - name: dashboards\n    rules:\n");
+    for (place, expression) in expressions()? {
+        // JSON's strings are YAML's too. The number keeps two equal queries apart.
+        let expression = Value::from(expression);
+        let number = file.len();
+        writeln!(
+            file,
+            "      # {place}\n      - record: query:{number}\n        expr: {expression}"
+        )?;
+    }
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("queries.yaml"), file)?;
+    promtool(&["check", "rules", "queries.yaml"], folder.path(), "")
+}
+
+#[test]
+fn the_example_configuration_scrapes_the_jobs_that_the_alerts_name() -> anyhow::Result<()> {
+    promtool(
+        &["check", "config", "prometheus.yaml"],
+        &root().join("deploy/prometheus"),
+        "",
+    )?;
+    let file = document("deploy/prometheus/prometheus.yaml")?;
+    let jobs: BTreeSet<&str> = file["scrape_configs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|job| job["job_name"].as_str())
+        .collect();
+    for (place, expression) in expressions()? {
+        let mut rest = expression.as_str();
+        while let Some((_, after)) = rest.split_once("job=\"") {
+            let (job, after) = after.split_once('"').context("a closing quote")?;
+            ensure!(jobs.contains(job), "{place}: nobody scrapes the job {job}");
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn document(path: &str) -> anyhow::Result<Value> {
+    kustomize::documents(&root().join(path))?
+        .pop()
+        .with_context(|| format!("{path} is empty"))
+}
+
+fn rules() -> anyhow::Result<Vec<Value>> {
+    let file = document("deploy/prometheus/rules.yaml")?;
+    let groups = file["groups"].as_array().context("groups")?;
+    Ok(groups
+        .iter()
+        .filter_map(|group| group["rules"].as_array())
+        .flatten()
+        .cloned()
+        .collect())
+}
+
+fn dashboards() -> anyhow::Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(root().join("deploy/grafana/dashboards"))? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        all.push((path.display().to_string(), serde_json::from_str(&text)?));
+    }
+    Ok(all)
+}
+
+/// Every expression of rules and dashboards, with where it stands.
+fn expressions() -> anyhow::Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for rule in rules()? {
+        all.push((
+            "rules.yaml".to_owned(),
+            rule["expr"].as_str().context("an expr")?.to_owned(),
+        ));
+    }
+    for (file, dashboard) in dashboards()? {
+        for panel in dashboard["panels"].as_array().into_iter().flatten() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                all.push((
+                    file.clone(),
+                    target["expr"].as_str().context("an expr")?.to_owned(),
+                ));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The names of our metrics, and of the process's own, in a text. Names of recorded series have
+/// colons and labels are no metrics.
+fn names_in(text: &str) -> BTreeSet<String> {
+    text.split(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_' || sign == ':'))
+        .filter(|word| word.starts_with("quittance_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn promtool(arguments: &[&str], folder: &Path, input: &str) -> anyhow::Result<()> {
+    let mut child = Command::new("promtool")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("promtool (Debian: the package prometheus) cannot be started")?;
+    child
+        .stdin
+        .take()
+        .context("its input")?
+        .write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "promtool {arguments:?}:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
