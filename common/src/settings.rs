@@ -19,7 +19,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-pub use mistake::{Mistake, SettingsErrors};
+pub use mistake::{Mistake, SettingsErrors, is_bad_settings};
 pub use reader::{from_process, process_environment};
 
 use crate::event::Environment;

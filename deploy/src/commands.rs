@@ -153,7 +153,7 @@ fn complain(error: &anyhow::Error, complaints: &mut dyn Write) -> Exit {
         return Exit::Done;
     }
     writeln!(complaints, "quittance: {error:#}").ok();
-    if error.is::<SettingsMistakes>() {
+    if error.is::<SettingsMistakes>() || settings::is_bad_settings(error.as_ref()) {
         Exit::BadSettings
     } else {
         Exit::Failed

@@ -9,7 +9,8 @@
 //! | [`fulfil`] | one event, one transaction |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
 //! | [`relay`] | the outbox, published |
-//! | [`mail`] | Maildir and SMTP |
+//! | [`mail`], [`webhook`] | Maildir and SMTP; signed HTTP |
+//! | [`policy`] | what the settings decide about effects |
 //! | [`metrics`], [`run`] | the shell |
 
 pub mod announcement;
@@ -19,10 +20,12 @@ pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod payment;
+pub mod policy;
 pub mod relay;
 pub mod run;
 pub mod stage;
 pub mod templates;
+pub mod webhook;
 
 pub use run::spawn;
 

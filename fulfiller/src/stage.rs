@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::availability::Availability;
-use crate::fulfil::{Applied, ApplyError, apply};
+use crate::fulfil::{Applied, ApplyError, apply_under};
 use crate::metrics::Metrics;
+use crate::policy::Policy;
 
 /// Attempts at a message that cannot be understood or applied before a person gets it: enough for
 /// a rolling update to bring a build that can.
@@ -32,6 +33,7 @@ pub struct FulfilStage {
     availability: Availability,
     outbox_written: Arc<Notify>,
     metrics: Metrics,
+    policy: Policy,
 }
 
 impl FulfilStage {
@@ -43,7 +45,14 @@ impl FulfilStage {
             shop,
             outbox_written,
             metrics,
+            policy: Policy::default(),
         }
+    }
+
+    /// The same stage under another policy.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     fn settled(&self, event: &PaymentEvent, applied: Applied) -> Disposition<()> {
@@ -106,7 +115,7 @@ impl Stage for FulfilStage {
             Ok(event) => event,
             Err((reason, detail)) => return retry_then_park(message, reason, detail),
         };
-        match apply(&self.shop, &event, clock::now()).await {
+        match apply_under(self.policy, &self.shop, &event, clock::now()).await {
             Ok(applied) => self.settled(&event, applied),
             Err(error) => self.failed(message, &error),
         }

@@ -1,0 +1,61 @@
+//! What the settings decide about effects.
+
+use quittance_common::settings::{NotifyDriver, Settings, StockDriver};
+
+/// Who counts the stock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StockBy {
+    /// The shop database, in the event's own transaction.
+    #[default]
+    Sql,
+    /// The shop: what it should do is announced, after the commit.
+    Http,
+}
+
+/// How effects are had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Who counts the stock.
+    pub stock: StockBy,
+    /// Whether anybody is there to be told of what waits for a person.
+    pub tell_merchant: bool,
+}
+
+impl Policy {
+    /// As the settings say.
+    pub const fn of(settings: &Settings) -> Self {
+        let stock = match settings.stock.driver {
+            StockDriver::Sql => StockBy::Sql,
+            StockDriver::Http(_) => StockBy::Http,
+        };
+        let by_http = matches!(settings.notify.driver, NotifyDriver::Http(_));
+        Self {
+            stock,
+            tell_merchant: by_http || settings.notify.merchant.is_some(),
+        }
+    }
+}
+
+/// Whether a flag of the books waits for a person. The others resolve by themselves, or come with
+/// every payment of a shop that keeps no catalogue.
+pub fn waits_for_a_person(flag: &str) -> bool {
+    !matches!(
+        flag,
+        "refund_awaits_payment"
+            | "reservation_short"
+            | "unmatched_item"
+            | "unknown_item"
+            | "item_without_sku"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_yet_waits_for_a_person() {
+        assert!(waits_for_a_person("reversed") && waits_for_a_person("a_flag_of_tomorrow"));
+        assert!(!waits_for_a_person("refund_awaits_payment"));
+    }
+}
