@@ -16,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use quittance_common::settings;
+
 use crate::output::Form;
 use crate::wiring::{SettingsMistakes, SettingsSource};
 

@@ -264,7 +264,7 @@ async fn every_order_of_arrival_leaves_the_same_books_and_the_same_stock() {
 }
 
 /// What waits in the outbox for `ipn.notify`, in the order in which it was queued.
-async fn announced(shop: &Shop, now: jiff::Timestamp) -> Vec<Announcement> {
+async fn announced(shop: &Shop, now: Timestamp) -> Vec<Announcement> {
     let rows = shop
         .lease_outbox(now, std::time::Duration::from_secs(1), 100)
         .await
@@ -318,7 +318,7 @@ async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one(
         tell_merchant: true,
         ..Policy::default()
     };
-    let dispute = crate::testing::dispute(EventType::DisputeOpened, "T", "C");
+    let dispute = dispute(EventType::DisputeOpened, "T", "C");
     apply_under(policy, &shop, &dispute, at(3)).await.unwrap();
     apply_under(policy, &shop, &refund("T", "R", 100), at(4))
         .await
