@@ -12,6 +12,7 @@ mod rule_tables;
 mod rules;
 mod source;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-pub use mistake::{Mistake, SettingsErrors};
+pub use mistake::{Mistake, SettingsErrors, is_bad_settings};
 pub use reader::{from_process, process_environment};
 
 use crate::event::Environment;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub fulfiller: FulfillerSettings,
     /// `[notify]`.
     pub notify: NotifySettings,
+    /// `[stock]`.
+    pub stock: StockSettings,
     /// `[retry] ladder`, default 1 s, 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
     pub ladder: Ladder,
     /// `[[account]]`, at least one.
@@ -178,12 +181,56 @@ pub struct FulfillerSettings {
 /// `[notify]`.
 #[derive(Debug, Clone)]
 pub struct NotifySettings {
-    /// `driver`: `maildir` (default; nothing is sent by accident) or `smtp`.
+    /// `driver`: `maildir` (default; nothing is sent by accident), `smtp` or `http`.
     pub driver: NotifyDriver,
     /// `from`: the sender of customer mail, default `shop@localhost`.
     pub from: String,
     /// `shop_name`, default `Shop`.
     pub shop_name: String,
+    /// `merchant`: who is told of what waits for a person; nobody unless set.
+    pub merchant: Option<String>,
+    /// `templates`: a folder whose files stand in for the built-in templates of the same name.
+    pub templates: Option<PathBuf>,
+    /// `language` and `languages`.
+    pub languages: Languages,
+}
+
+/// In which language a buyer is written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Languages {
+    /// `language`, default `en`: for every country that `by_country` does not name.
+    pub default: String,
+    /// `languages`: two-letter country, upper case, to language, lower case.
+    pub by_country: BTreeMap<String, String>,
+}
+
+impl Languages {
+    /// The language for a buyer of that country.
+    pub fn of(&self, country: Option<&str>) -> &str {
+        country
+            .and_then(|country| self.by_country.get(&country.to_ascii_uppercase()))
+            .unwrap_or(&self.default)
+    }
+
+    /// Every language that may be asked for, once each.
+    pub fn all(&self) -> std::collections::BTreeSet<&str> {
+        self.by_country
+            .values()
+            .map(String::as_str)
+            .chain([self.default.as_str()])
+            .collect()
+    }
+}
+
+impl Default for Languages {
+    /// German where it is spoken, English elsewhere.
+    fn default() -> Self {
+        let german = ["AT", "CH", "DE", "LI", "LU"];
+        Self {
+            default: "en".to_owned(),
+            by_country: german.map(|c| (c.to_owned(), "de".to_owned())).into(),
+        }
+    }
 }
 
 /// How customer notifications leave.
@@ -193,6 +240,36 @@ pub enum NotifyDriver {
     Maildir(PathBuf),
     /// `smtp_url`: `smtp://` or `smtps://`, secret because it may hold a password.
     Smtp(SecretString),
+    /// `url`: the shop's own endpoint.
+    Http(HttpTarget),
+}
+
+/// `[stock]`.
+#[derive(Debug, Clone)]
+pub struct StockSettings {
+    /// `driver`: `sql` (default) or `http`.
+    pub driver: StockDriver,
+}
+
+/// Who counts the stock.
+#[derive(Debug, Clone)]
+pub enum StockDriver {
+    /// The shop database.
+    Sql,
+    /// `url`: the shop, which is told what to reserve, take, release and put back.
+    Http(HttpTarget),
+}
+
+/// An endpoint that is posted to, signed by the Standard Webhooks scheme.
+#[derive(Debug, Clone)]
+pub struct HttpTarget {
+    /// `url`: `https://`, or `http://` as well with `allow_private`.
+    pub url: Url,
+    /// `secrets`: `whsec_...`, the newest first; each of them signs, so that a receiver may
+    /// change from one to the next at leisure. At least one.
+    pub secrets: Vec<SecretString>,
+    /// `allow_private`, default false: whether the host may be loopback, private or link-local.
+    pub allow_private: bool,
 }
 
 /// `[[account]]`.

@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use quittance_common::settings;
+
 use crate::output::Form;
 use crate::wiring::{SettingsMistakes, SettingsSource};
 
@@ -158,7 +160,7 @@ fn complain(error: &anyhow::Error, complaints: &mut dyn Write) -> Exit {
         return Exit::Done;
     }
     writeln!(complaints, "quittance: {error:#}").ok();
-    if error.is::<SettingsMistakes>() {
+    if error.is::<SettingsMistakes>() || settings::is_bad_settings(error.as_ref()) {
         Exit::BadSettings
     } else {
         Exit::Failed

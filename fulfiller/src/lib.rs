@@ -10,7 +10,8 @@
 //! | [`fulfil`] | one event, one transaction |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
 //! | [`relay`] | the outbox, published |
-//! | [`mail`] | Maildir and SMTP |
+//! | [`mail`], [`webhook`] | Maildir and SMTP; signed HTTP |
+//! | [`terms`] | what the settings say: rules, who counts stock, who is told |
 //! | [`metrics`], [`run`] | the shell |
 
 pub mod announcement;
@@ -25,6 +26,8 @@ pub mod relay;
 pub mod run;
 pub mod stage;
 pub mod templates;
+pub mod terms;
+pub mod webhook;
 
 pub use run::spawn;
 

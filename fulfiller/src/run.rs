@@ -10,12 +10,11 @@ use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Notify;
 
-use crate::mail::{MailSettingsError, Mailer};
 use crate::metrics::Metrics;
-use crate::notify::NotifyStage;
+use crate::notify::{NotifyStage, OutletError, Outlets};
 use crate::relay::Relay;
 use crate::stage::FulfilStage;
-use crate::templates::{TemplateError, Templates};
+use crate::terms::Terms;
 
 /// Why the fulfiller cannot be put together; a restart does not help.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +23,9 @@ pub enum SetupError {
     /// The shop database's settings.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// The mail settings.
-    #[error(transparent)]
-    Mail(#[from] MailSettingsError),
-    /// The templates.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
+    /// What mail, templates or webhooks are set to.
+    #[error("the settings of [notify] or [stock] cannot be used")]
+    Outlets(#[from] OutletError),
     /// A metric was registered twice; a bug.
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -52,12 +48,11 @@ pub struct Parts {
 pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<Parts, SetupError> {
     let shop = Shop::lazy(&settings.shop_database)?;
     let outbox_written = Arc::new(Notify::new());
-    let templates = Templates::built_in(&settings.notify.shop_name)?;
-    let mailer = Mailer::new(&settings.notify)?;
+    let outlets = Outlets::of(settings)?;
+    let fulfil = FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone());
     Ok(Parts {
-        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone())
-            .with_rules(settings.rules.clone()),
-        notify: NotifyStage::new(shop.clone(), templates, mailer, metrics.clone()),
+        fulfil: fulfil.under(Terms::of(settings)),
+        notify: NotifyStage::new(shop.clone(), outlets, metrics.clone()),
         relay: Relay::new(
             shop.clone(),
             queues,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Account, Engine, LogFormat, NotifyDriver, Settings, ShopDatabase, Unmatched};
+use super::{
+    Account, Engine, HttpTarget, LogFormat, NotifyDriver, Settings, ShopDatabase, StockDriver,
+    Unmatched,
+};
 
 /// What is shown in place of a secret.
 const SET: &str = "(set)";
@@ -33,18 +36,7 @@ impl Settings {
             "fulfiller.concurrency",
             self.fulfiller.concurrency.to_string(),
         );
-        match &self.notify.driver {
-            NotifyDriver::Maildir(path) => {
-                put("notify.driver", "maildir".to_owned());
-                put("notify.maildir", path.display().to_string());
-            }
-            NotifyDriver::Smtp(_) => {
-                put("notify.driver", "smtp".to_owned());
-                put("notify.smtp_url", SET.to_owned());
-            }
-        }
-        put("notify.from", self.notify.from.clone());
-        put("notify.shop_name", self.notify.shop_name.clone());
+        self.describe_outlets(&mut put);
         put("retry.ladder", ladder.collect::<Vec<_>>().join(", "));
         for (index, account) in self.accounts.iter().enumerate() {
             describe_account(index, account, &mut put);
@@ -85,6 +77,43 @@ impl Settings {
         put("shop_database", shop);
     }
 
+    fn describe_outlets(&self, put: &mut impl FnMut(&str, String)) {
+        let notify = &self.notify;
+        match &notify.driver {
+            NotifyDriver::Maildir(path) => {
+                put("notify.driver", "maildir".to_owned());
+                put("notify.maildir", path.display().to_string());
+            }
+            NotifyDriver::Smtp(_) => {
+                put("notify.driver", "smtp".to_owned());
+                put("notify.smtp_url", SET.to_owned());
+            }
+            NotifyDriver::Http(target) => {
+                put("notify.driver", "http".to_owned());
+                describe_target("notify", target, put);
+            }
+        }
+        put("notify.from", notify.from.clone());
+        put("notify.shop_name", notify.shop_name.clone());
+        if let Some(merchant) = &notify.merchant {
+            put("notify.merchant", merchant.clone());
+        }
+        if let Some(templates) = &notify.templates {
+            put("notify.templates", templates.display().to_string());
+        }
+        put("notify.language", notify.languages.default.clone());
+        let pairs = notify.languages.by_country.iter();
+        let pairs: Vec<String> = pairs.map(|(c, l)| format!("{c}:{l}")).collect();
+        put("notify.languages", pairs.join(", "));
+        match &self.stock.driver {
+            StockDriver::Sql => put("stock.driver", "sql".to_owned()),
+            StockDriver::Http(target) => {
+                put("stock.driver", "http".to_owned());
+                describe_target("stock", target, put);
+            }
+        }
+    }
+
     fn describe_verifier(&self, put: &mut impl FnMut(&str, String)) {
         let verifier = &self.verifier;
         let unmatched = match verifier.unmatched {
@@ -103,6 +132,19 @@ impl Settings {
         put("verifier.breaker_failures", failures);
         put("verifier.breaker_cooldown", wait(verifier.breaker_cooldown));
     }
+}
+
+/// A URL may hold a token in its path or query: only the host is shown.
+fn describe_target(section: &str, target: &HttpTarget, put: &mut impl FnMut(&str, String)) {
+    let host = target.url.host_str().unwrap_or_default();
+    let url = format!("{}://{host}/...", target.url.scheme());
+    let secrets = format!("{SET}, {} secret(s)", target.secrets.len());
+    put(&format!("{section}.url"), url);
+    put(&format!("{section}.secrets"), secrets);
+    put(
+        &format!("{section}.allow_private"),
+        target.allow_private.to_string(),
+    );
 }
 
 fn describe_account(index: usize, account: &Account, put: &mut impl FnMut(&str, String)) {

@@ -48,8 +48,11 @@ const SECOND_TO_DAY: &str = "a duration from 1s to 1 day, such as `30s`";
 const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
+const HOOK_URL: &str = "an https:// URL of a public host (any host and http:// with allow_private); needed with driver = \"http\"";
+const HOOK_SECRETS: &str = "one or more secrets `whsec_` and base64 of 24 to 64 bytes, the newest first, separated by commas";
+
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 50] = [
+pub const KEYS: [Key; 61] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -151,7 +154,7 @@ pub const KEYS: [Key; 50] = [
         "a duration from 100ms to 1h",
     ),
     key("fulfiller.concurrency", "8", COUNT),
-    key("notify.driver", "maildir", "`maildir` or `smtp`"),
+    key("notify.driver", "maildir", "`maildir`, `smtp` or `http`"),
     key(
         "notify.from",
         "shop@localhost",
@@ -168,6 +171,27 @@ pub const KEYS: [Key; 50] = [
         "an smtp:// or smtps:// URL; needed with notify.driver = \"smtp\"",
     )
     .secret(),
+    optional("notify.url", HOOK_URL),
+    optional("notify.secrets", HOOK_SECRETS).secret(),
+    key("notify.allow_private", "false", "`true` or `false`"),
+    optional(
+        "notify.merchant",
+        "the e-mail address that is told of what waits for a person",
+    ),
+    optional(
+        "notify.templates",
+        "a folder with templates of the shop's own; see docs/notifications.md",
+    ),
+    key("notify.language", "en", "two lower-case letters"),
+    key(
+        "notify.languages",
+        "AT:de, CH:de, DE:de, LI:de, LU:de",
+        "pairs of a two-letter country and a two-letter language",
+    ),
+    key("stock.driver", "sql", "`sql` or `http`"),
+    optional("stock.url", HOOK_URL),
+    optional("stock.secrets", HOOK_SECRETS).secret(),
+    key("stock.allow_private", "false", "`true` or `false`"),
     key(
         "retry.ladder",
         "1s, 5s, 30s, 2m, 10m, 1h, 6h",

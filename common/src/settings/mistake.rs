@@ -58,3 +58,8 @@ impl fmt::Display for SettingsErrors {
 }
 
 impl std::error::Error for SettingsErrors {}
+
+/// Whether mistakes in the settings are at the bottom of an error, so that a restart does not help.
+pub fn is_bad_settings(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|e| e.is::<SettingsErrors>())
+}

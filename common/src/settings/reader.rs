@@ -1,5 +1,7 @@
 //! Turns what was set into [`Settings`], or into every mistake at once.
 
+mod outlets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,10 +17,10 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rule_tables, rules,
+    LogSettings, Settings, ShopDatabase, Unmatched, VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
+use outlets::{read_notify, read_stock};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -192,6 +194,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let verifier = read_verifier(reader);
     let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
     let notify = read_notify(reader, data_dir.as_deref());
+    let stock = read_stock(reader);
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
     let rules = rule_tables::read(reader);
@@ -208,6 +211,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
             concurrency: fulfiller?,
         },
         notify: notify?,
+        stock: stock?,
         ladder: ladder?,
         accounts: accounts?,
         rules: rules?,
@@ -322,46 +326,6 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
-    })
-}
-
-fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySettings> {
-    let from = reader.read("notify.from", |text| {
-        let plausible = text.contains('@') && !text.chars().any(char::is_control);
-        plausible.then(|| text.to_owned())
-    });
-    let shop_name = reader.read("notify.shop_name", |text| {
-        let fits = (1..=100).contains(&text.chars().count());
-        (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
-    });
-    let maildir = reader.read_optional("notify.maildir", folder);
-    let smtp_url = reader.read_optional("notify.smtp_url", |text| {
-        secret_url(text, &["smtp", "smtps"])
-    });
-    let is_smtp = reader.read("notify.driver", |text| match text {
-        "maildir" => Some(false),
-        "smtp" => Some(true),
-        _ => None,
-    });
-    let driver = if is_smtp? {
-        let smtp_url = smtp_url.ok()?;
-        if smtp_url.is_none() {
-            let problem =
-                "is needed with notify.driver = \"smtp\"; allowed: an smtp:// or smtps:// URL";
-            reader.mistake("notify.smtp_url", problem.to_owned());
-        }
-        NotifyDriver::Smtp(smtp_url?)
-    } else {
-        NotifyDriver::Maildir(
-            maildir
-                .ok()?
-                .unwrap_or_else(|| data_dir.unwrap_or(Path::new(".")).join("mail")),
-        )
-    };
-    Some(NotifySettings {
-        driver,
-        from: from?,
-        shop_name: shop_name?,
     })
 }
 

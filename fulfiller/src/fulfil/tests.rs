@@ -262,3 +262,118 @@ async fn every_order_of_arrival_leaves_the_same_books_and_the_same_stock() {
         }
     }
 }
+
+/// What waits in the outbox for `ipn.notify`, in the order in which it was queued.
+async fn announced(shop: &Shop, now: Timestamp) -> Vec<Announcement> {
+    let rows = shop
+        .lease_outbox(now, std::time::Duration::from_secs(1), 100)
+        .await
+        .unwrap();
+    rows.iter()
+        .filter(|row| row.to == OutgoingTo::Notify)
+        .map(|row| serde_json::from_str(&row.payload).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_paid_item_that_is_not_there_is_told_to_buyer_and_merchant_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    for late in [event(EventType::Completed, "T", "T"), refund("T", "R", 100)] {
+        apply_under(&terms, &shop, &late, at(1)).await.unwrap();
+    }
+    let news: Vec<String> = announced(&shop, at(100))
+        .await
+        .iter()
+        .map(|a| a.news.effect())
+        .collect();
+    let count = |effect: &str| news.iter().filter(|name| *name == effect).count();
+    assert_eq!(count("mail_backordered"), 1, "{news:?}");
+    assert_eq!(count("mail_merchant:backorder"), 1, "{news:?}");
+}
+
+#[tokio::test]
+async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 9).await;
+    let reversed = || {
+        let mut reversed = event(EventType::Reversed, "T", "V");
+        reversed.data.lines = Vec::new();
+        reversed
+    };
+    apply(&shop, &event(EventType::Completed, "T", "T"), at(1))
+        .await
+        .unwrap();
+    apply(&shop, &reversed(), at(2)).await.unwrap();
+    let of_merchant = |all: &[Announcement]| -> Vec<String> {
+        let effects = all.iter().map(|a| a.news.effect());
+        effects.filter(|e| e.starts_with("mail_merchant")).collect()
+    };
+    assert!(of_merchant(&announced(&shop, at(100)).await).is_empty());
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    let dispute = dispute(EventType::DisputeOpened, "T", "C");
+    apply_under(&terms, &shop, &dispute, at(3)).await.unwrap();
+    apply_under(&terms, &shop, &refund("T", "R", 100), at(4))
+        .await
+        .unwrap();
+    let told = of_merchant(&announced(&shop, at(1000)).await);
+    assert_eq!(told, ["mail_merchant:disputed+reversed"]);
+}
+
+#[tokio::test]
+async fn a_shop_that_counts_its_own_stock_is_asked_for_each_step_once() {
+    use EventType::{Completed, Denied, Pending};
+    let terms = Terms {
+        stock: StockBy::Http,
+        ..Terms::default()
+    };
+    let of = |event_type| event(event_type, "T", "T");
+    for (events, expected) in [
+        (
+            vec![of(Pending), of(Completed), refund("T", "R", 2000)],
+            "reserve1 take2 restock3",
+        ),
+        (
+            vec![refund("T", "R", 2000), of(Completed)],
+            "restock2 take1",
+        ),
+        (vec![of(Pending), of(Denied)], "release2 reserve1"),
+        (vec![of(Completed), of(Pending), of(Completed)], "take1"),
+        (vec![of(Denied)], ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 5).await;
+        for event in &events {
+            apply_under(&terms, &shop, event, at(1)).await.unwrap();
+        }
+        let mut asked = Vec::new();
+        for announcement in announced(&shop, at(100)).await {
+            if let News::Stock {
+                request,
+                sequence,
+                items,
+            } = &announcement.news
+            {
+                assert_eq!(items[0].quantity, 2);
+                assert_eq!(
+                    announcement.payer,
+                    quittance_common::event::Payer::default()
+                );
+                let request = serde_json::to_value(request).unwrap();
+                asked.push(format!("{}{sequence}", request.as_str().unwrap()));
+            }
+        }
+        asked.sort();
+        let mut expected: Vec<&str> = expected.split_whitespace().collect();
+        expected.sort_unstable();
+        assert_eq!(asked, expected);
+        assert_eq!(mugs(&shop).await, (5, 0, 0), "our own numbers stay");
+    }
+}
