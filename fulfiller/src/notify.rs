@@ -131,24 +131,19 @@ impl NotifyStage {
             again,
         } = fate;
         warn!(%reason, detail, message.id = %message.id, "announcement not sent");
-        match again.filter(|_| message.headers.attempt < SEND_ATTEMPTS) {
-            Some(at_least) => {
-                self.metrics.effect(effect, "retried");
-                Disposition::Retry {
-                    wait: Wait::Counted { at_least },
-                    reason,
-                    detail,
-                }
-            }
-            None => {
-                self.metrics.effect(effect, "rejected");
-                let reason = if again.is_some() { given_up } else { reason };
-                Disposition::Park {
-                    lot: Lot::Dead,
-                    reason,
-                    detail,
-                }
-            }
+        if let Some(at_least) = again.filter(|_| message.headers.attempt < SEND_ATTEMPTS) {
+            self.metrics.effect(effect, "retried");
+            return Disposition::Retry {
+                wait: Wait::Counted { at_least },
+                reason,
+                detail,
+            };
+        }
+        self.metrics.effect(effect, "rejected");
+        Disposition::Park {
+            lot: Lot::Dead,
+            reason: if again.is_some() { given_up } else { reason },
+            detail,
         }
     }
 }

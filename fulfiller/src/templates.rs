@@ -199,7 +199,7 @@ impl Templates {
             News::Pending { reason: code } => {
                 let code = code.as_ref().map_or("", PendingReason::as_str);
                 let name = format!("{language}/pending_reason.txt");
-                reason = self.fill(&name, &context! { code })?.trim().to_owned();
+                reason.push_str(self.fill(&name, &context! { code })?.trim());
             }
             News::Refunded { amount: given, .. } => {
                 refund = Some(amount(*given, language));

@@ -195,9 +195,11 @@ fn unanswered(error: &reqwest::Error) -> HookError {
         what = inner.to_string();
         cause = inner.source();
     }
-    if error.is_timeout() {
-        what = "no answer in time".to_owned();
-    }
+    let what = if error.is_timeout() {
+        "no answer in time".to_owned()
+    } else {
+        what
+    };
     HookError::Later {
         what,
         retry_after: Duration::ZERO,
@@ -242,7 +244,7 @@ mod tests {
             headers.insert(RETRY_AFTER, text.parse().unwrap());
             retry_after(&headers, now)
         };
-        assert_eq!(wait("120"), Duration::from_secs(120));
+        assert_eq!(wait("120"), Duration::from_mins(2));
         assert_eq!(
             wait("Sun, 22 Nov 2026 10:01:30 GMT"),
             Duration::from_secs(90)

@@ -84,7 +84,7 @@ impl Outlets {
         let merchant = notify
             .merchant
             .as_deref()
-            .map(|address| address.parse::<Mailbox>())
+            .map(str::parse::<Mailbox>)
             .transpose()
             .map_err(|_| of_mail_settings(MailSettingsError::Merchant))?;
         let by_mail = |to| -> Result<Channel, OutletError> {
@@ -119,22 +119,23 @@ impl Outlets {
         message: &Message,
         announcement: &Announcement,
     ) -> Result<Sent, Unsent> {
-        match (&announcement.news, &self.channel, &self.stock) {
-            (News::Stock { .. }, _, Some(hook)) => post(hook, message, announcement).await,
-            (News::Stock { .. }, _, None) => Err(Unsent::Unwritten {
-                reason: Reason::of("stock_not_configured"),
-                detail: "a stock request, but stock.driver is not \"http\" here".to_owned(),
-            }),
-            (_, Channel::Http(hook), _) => post(hook, message, announcement).await,
-            (
-                news,
-                Channel::Mail {
-                    mailer,
-                    templates,
-                    merchant,
-                },
-                _,
-            ) => {
+        let news = &announcement.news;
+        if matches!(news, News::Stock { .. }) {
+            let Some(hook) = &self.stock else {
+                return Err(Unsent::Unwritten {
+                    reason: Reason::of("stock_not_configured"),
+                    detail: "a stock request, but stock.driver is not \"http\" here".to_owned(),
+                });
+            };
+            return post(hook, message, announcement).await;
+        }
+        match &self.channel {
+            Channel::Http(hook) => post(hook, message, announcement).await,
+            Channel::Mail {
+                mailer,
+                templates,
+                merchant,
+            } => {
                 let to = match news {
                     News::Merchant { .. } => merchant.clone().ok_or("no_merchant"),
                     _ => buyer(announcement),

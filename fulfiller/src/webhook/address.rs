@@ -34,7 +34,7 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, .., y, z] = address.segments();
+    let [first, second, third, .., last_but_one, last] = address.segments();
     let embedded = |high: u16, low: u16| {
         let [one, two] = high.to_be_bytes();
         let [three, four] = low.to_be_bytes();
@@ -43,13 +43,13 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
-    match (a, b) {
-        (0x64, 0xff9b) => embedded(y, z),
-        (0x2002, high) => embedded(high, c),
+    match (first, second) {
+        (0x64, 0xff9b) => embedded(last_but_one, last),
+        (0x2002, high) => embedded(high, third),
         // Teredo and documentation.
         (0x2001, 0 | 0xdb8) => false,
         // What is handed out lies in 2000::/3.
-        _ => a & 0xe000 == 0x2000,
+        _ => first & 0xe000 == 0x2000,
     }
 }
 
