@@ -42,6 +42,7 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
             payment_status: None,
             pending_reason: (event_type == EventType::Pending).then_some(PendingReason::Echeck),
             reason_code: None,
+            subscription: None,
             gross: Some(eur(2000)),
             fee: None,
             occurred_at: None,

@@ -73,6 +73,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
             payment_status: None,
             pending_reason: None,
             reason_code: None,
+            subscription: None,
             gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
             fee: None,
             occurred_at: None,
