@@ -4,12 +4,16 @@
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
+use quittance_common::settings::Restock;
+use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{
     Books, Hold, Movement, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError,
+    SubjectKey,
 };
 
 use crate::announcement::{Announcement, News};
-use crate::payment::{self, Effect, Payment};
+use crate::payment::{self, Effect, Payment, Status};
+use crate::{dispute, payout, subscription};
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +57,28 @@ impl ApplyError {
     }
 }
 
-/// Applies `event`. After an error the outcome may be unknown: apply it again.
+/// What the shop has decided about stock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// When goods that were sold go back on the shelf.
+    pub restock: Restock,
+}
+
+/// Applies `event` by the default policy.
 pub async fn apply(
     shop: &Shop,
     event: &PaymentEvent,
     now: Timestamp,
+) -> Result<Applied, ApplyError> {
+    apply_by(shop, event, now, Policy::default()).await
+}
+
+/// Applies `event`. After an error the outcome may be unknown: apply it again.
+pub async fn apply_by(
+    shop: &Shop,
+    event: &PaymentEvent,
+    now: Timestamp,
+    policy: Policy,
 ) -> Result<Applied, ApplyError> {
     let mut books = shop.begin(event, now).await?;
     match books.record(event).await? {
@@ -72,14 +93,55 @@ pub async fn apply(
         }
     }
     let events = books.events().await?;
-    let payment = payment::fold(&events);
-    let done = carry_out(&mut books, event, &payment, &events).await?;
+    let done = if let Some(record) = record_of(books.subject().kind(), &events) {
+        books.save(&record).await?;
+        Vec::new()
+    } else {
+        settle(&mut books, event, &events, policy).await?
+    };
+    // The subscription or case that the payment's event tells about as well.
+    if let Some(other) = SubjectKey::about(event) {
+        let events = books.events_about(&other, event).await?;
+        if let Some(record) = record_of(other.kind(), &events) {
+            books.save_as(&other, &record).await?;
+        }
+    }
+    books.enqueue(&for_the_shop(event)?).await?;
+    failpoint::hit("fulfiller.before_commit");
+    books.commit().await?;
+    failpoint::hit("fulfiller.after_commit");
+    Ok(Applied::New(done))
+}
+
+/// What the books say about something that is no payment; `None` for a payment (or a message of
+/// which nothing is known), which has effects.
+fn record_of(kind: &str, events: &[PaymentEvent]) -> Option<PaymentRecord> {
+    match kind {
+        "subscription" => Some(subscription::fold(events)),
+        "case" => Some(dispute::fold(events)),
+        "payout" => Some(payout::fold(events)),
+        _ => None,
+    }
+}
+
+/// Brings a payment to the state that its events mean together.
+async fn settle(
+    books: &mut Books,
+    event: &PaymentEvent,
+    events: &[PaymentEvent],
+    policy: Policy,
+) -> Result<Vec<Done>, ApplyError> {
+    let payment = payment::fold(events).by(policy.restock);
+    let done = carry_out(books, event, &payment, events).await?;
     let mut flags = payment.flags.clone();
     flags.extend(books.stock_flags().await?);
     if let Some(order) = &payment.settles
         && !books.settle_order(&event.account, order).await?
     {
         flags.insert("order_already_paid".to_owned());
+    }
+    if payment.status == Status::Pending && books.effects().await?.contains(EXPIRED) {
+        flags.insert(EXPIRED.to_owned());
     }
     books
         .save(&PaymentRecord {
@@ -89,11 +151,7 @@ pub async fn apply(
             flags,
         })
         .await?;
-    books.enqueue(&for_the_shop(event)?).await?;
-    failpoint::hit("fulfiller.before_commit");
-    books.commit().await?;
-    failpoint::hit("fulfiller.after_commit");
-    Ok(Applied::New(done))
+    Ok(done)
 }
 
 /// Has every effect that the payment should have had and has not.
@@ -107,8 +165,11 @@ async fn carry_out(
     let mut done = Vec::new();
     for effect in payment::effects(payment, events) {
         match effect {
-            // Sold before: what may have been given back since is not taken again.
-            Effect::Stock(Hold::Taken) if had.contains(Movement::Taken.as_str()) => {}
+            // Sold before, and put back: not to be taken only to be put back again.
+            Effect::Stock(Hold::Taken)
+                if had.contains(Movement::Taken.as_str()) && payment.puts_back() => {}
+            // Set aside for too long already: the goods are free until the money comes.
+            Effect::Stock(Hold::Reserved) if had.contains(EXPIRED) => {}
             Effect::Stock(hold) => move_stock(books, payment, hold, &mut done).await?,
             Effect::Tell(news) if had.contains(&news.effect()) => {}
             Effect::Tell(news) => {
@@ -117,6 +178,40 @@ async fn carry_out(
         }
     }
     Ok(done)
+}
+
+/// Releases what a pending payment holds, because it has held it for too long; `None` when it
+/// holds nothing any more. A payment that completes afterwards takes its goods all the same.
+pub async fn release_stale(
+    shop: &Shop,
+    subject: &SubjectKey,
+    now: Timestamp,
+) -> Result<Option<Vec<Done>>, ApplyError> {
+    let Some(mut books) = shop.begin_again(subject, now).await? else {
+        return Ok(None);
+    };
+    let payment = payment::fold(&books.events().await?);
+    if payment.status != Status::Pending || !books.note_effect(EXPIRED).await? {
+        books.roll_back().await?;
+        return Ok(None);
+    }
+    let mut done = vec![Done {
+        effect: EXPIRED,
+        count: 1,
+    }];
+    move_stock(&mut books, &payment, Hold::Nothing, &mut done).await?;
+    let mut flags = payment.flags.clone();
+    flags.insert(EXPIRED.to_owned());
+    books
+        .save(&PaymentRecord {
+            status: payment.status.as_str(),
+            amount: payment.gross,
+            refunded: payment.refunded,
+            flags,
+        })
+        .await?;
+    books.commit().await?;
+    Ok(Some(done))
 }
 
 async fn move_stock(

@@ -3,12 +3,13 @@
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 /// Effects, as labels; each series starts at zero.
-const EFFECTS: [&str; 9] = [
+const EFFECTS: [&str; 10] = [
     "stock_reserved",
     "stock_released",
     "stock_decremented",
     "stock_backordered",
     "stock_restocked",
+    "reservation_expired",
     "mail_received",
     "mail_pending",
     "mail_failed",

@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quittance_common::event::{EventType, Line, PaymentEvent};
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::money::Money;
+use quittance_common::settings::Restock;
 use quittance_common::shop::Hold;
 use quittance_common::status::{PendingReason, TxnType};
 
@@ -122,8 +123,8 @@ pub struct Payment {
     paid: bool,
     /// Refunds of a payment that is known to be paid.
     refunds: Vec<Refund>,
-    /// Whether all of it was given back.
-    refunded_in_full: bool,
+    /// Whether all of it was given back, and the goods go back on the shelf for that.
+    puts_back: bool,
 }
 
 /// One thing to be done for a payment, once.
@@ -133,16 +134,6 @@ pub enum Effect {
     Stock(Hold),
     /// Tell the customer.
     Tell(News),
-}
-
-/// When goods that were sold go back on the shelf by themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Restock {
-    /// When all of the money was given back.
-    #[default]
-    OnFullRefund,
-    /// Never: a person puts them back.
-    Never,
 }
 
 /// Concludes what `events`, all of one subject, mean together. Their order does not matter.
@@ -180,8 +171,8 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
                 .filter(|e| Status::of_refusal(e.event_type).is_some()),
         )
         .collect();
-    let gross = captured(&sound, &mut flags)
-        .or_else(|| telling.iter().find_map(|event| event.data.gross));
+    let gross =
+        captured(&sound, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
     let authorized = pending.iter().find_map(|event| event.data.gross);
     if let (Some(gross), Some(authorized)) = (gross, authorized)
         && !sound.is_empty()
@@ -221,7 +212,7 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         settles,
         paid,
         refunds,
-        refunded_in_full,
+        puts_back: refunded_in_full,
     }
 }
 
@@ -276,7 +267,7 @@ fn captured(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Mon
     let mut amounts = amounts.into_values();
     let first = amounts.next()?;
     Some(amounts.fold(first, |sum, next| {
-        sum.checked_add(next).unwrap_or_else(|_| {
+        sum.checked_add(next).unwrap_or_else(|| {
             flags.insert("capture_currency_mismatch".to_owned());
             sum
         })
@@ -285,11 +276,11 @@ fn captured(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Mon
 
 /// Everything that a payment in this state must have had, in order. What it has had already is
 /// left out by whoever does it.
-pub fn effects(payment: &Payment, events: &[PaymentEvent], restock: Restock) -> Vec<Effect> {
+pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
     if payment.paid {
         let mut effects = vec![Effect::Stock(Hold::Taken)];
         effects.extend(due(payment).into_iter().map(Effect::Tell));
-        if payment.puts_back(restock) {
+        if payment.puts_back {
             effects.push(Effect::Stock(Hold::Nothing));
         }
         return effects;
@@ -353,9 +344,16 @@ fn pending_reason(events: &[PaymentEvent]) -> Option<PendingReason> {
 }
 
 impl Payment {
+    /// The same in a shop that puts goods back as `restock` says.
+    #[must_use]
+    pub fn by(self, restock: Restock) -> Self {
+        let puts_back = self.puts_back && restock == Restock::OnFullRefund;
+        Self { puts_back, ..self }
+    }
+
     /// Whether what was sold goes back on the shelf.
-    pub fn puts_back(&self, restock: Restock) -> bool {
-        self.refunded_in_full && restock == Restock::OnFullRefund
+    pub const fn puts_back(&self) -> bool {
+        self.puts_back
     }
 }
 
@@ -441,11 +439,7 @@ fn is_reversed(sorted: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> bool {
 }
 
 /// The remaining flags.
-fn mark(
-    sorted: &[&PaymentEvent],
-    completed: &[&PaymentEvent],
-    flags: &mut BTreeSet<String>,
-) {
+fn mark(sorted: &[&PaymentEvent], completed: &[&PaymentEvent], flags: &mut BTreeSet<String>) {
     let has = |wanted: EventType| sorted.iter().any(|event| event.event_type == wanted);
     let mut flag = |when: bool, name: &str| {
         if when {
@@ -459,7 +453,12 @@ fn mark(
     let mut amounts: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
     for event in completed {
         let known = amounts.entry(txn(event)).or_default();
-        known.extend(event.data.gross.map(|gross| (gross.currency(), gross.minor())));
+        known.extend(
+            event
+                .data
+                .gross
+                .map(|gross| (gross.currency(), gross.minor())),
+        );
     }
     flag(
         amounts.values().any(|known| known.len() > 1),

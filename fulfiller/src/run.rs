@@ -9,11 +9,13 @@ use quittance_common::settings::Settings;
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Notify;
 
+use crate::fulfil::Policy;
 use crate::mail::{MailSettingsError, Mailer};
 use crate::metrics::Metrics;
 use crate::notify::NotifyStage;
 use crate::relay::Relay;
 use crate::stage::FulfilStage;
+use crate::sweep::Sweeper;
 use crate::templates::{TemplateError, Templates};
 
 /// Why the fulfiller cannot be put together; a restart does not help.
@@ -43,6 +45,8 @@ pub struct Parts {
     pub notify: NotifyStage,
     /// From the outbox to the queues.
     pub relay: Relay,
+    /// Old reservations.
+    pub sweeper: Sweeper,
     /// The books that all of them share.
     pub shop: Shop,
 }
@@ -54,14 +58,23 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     let templates = Templates::built_in(&settings.notify.shop_name)?;
     let mailer = Mailer::new(&settings.notify)?;
     Ok(Parts {
-        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone()),
+        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone()).by(
+            Policy {
+                restock: settings.fulfiller.restock_on,
+            },
+        ),
+        sweeper: Sweeper::new(
+            shop.clone(),
+            settings.fulfiller.reserve_for,
+            metrics.clone(),
+        ),
         notify: NotifyStage::new(shop.clone(), templates, mailer, metrics.clone()),
         relay: Relay::new(shop.clone(), queues, outbox_written),
         shop,
     })
 }
 
-/// Starts both stages and the relay in `service`.
+/// Starts both stages, the relay and the sweeper in `service`.
 pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Result<(), SetupError> {
     let duplicates = shell.metrics.duplicates_total.clone();
     let metrics = Metrics::register(shell.metrics.registry(), duplicates)?;
@@ -69,6 +82,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         fulfil,
         notify,
         relay,
+        sweeper,
         ..
     } = parts(settings, shell.queues.clone(), &metrics)?;
     let concurrency = settings.fulfiller.concurrency;
@@ -93,6 +107,11 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
     let stop = shell.stop.clone();
     service.spawn("relay", async move {
         relay.run(stop).await;
+        Ok::<(), SetupError>(())
+    });
+    let stop = shell.stop.clone();
+    service.spawn("sweeper", async move {
+        sweeper.run(stop).await;
         Ok::<(), SetupError>(())
     });
     Ok(())

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::availability::Availability;
-use crate::fulfil::{Applied, ApplyError, apply};
+use crate::fulfil::{Applied, ApplyError, Policy, apply_by};
 use crate::metrics::Metrics;
 
 /// Attempts at a message that cannot be understood or applied before a person gets it: enough for
@@ -32,6 +32,7 @@ pub struct FulfilStage {
     availability: Availability,
     outbox_written: Arc<Notify>,
     metrics: Metrics,
+    policy: Policy,
 }
 
 impl FulfilStage {
@@ -43,7 +44,14 @@ impl FulfilStage {
             shop,
             outbox_written,
             metrics,
+            policy: Policy::default(),
         }
+    }
+
+    /// The same stage in a shop with this policy.
+    #[must_use]
+    pub fn by(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     fn settled(&self, event: &PaymentEvent, applied: Applied) -> Disposition<()> {
@@ -106,7 +114,7 @@ impl Stage for FulfilStage {
             Ok(event) => event,
             Err((reason, detail)) => return retry_then_park(message, reason, detail),
         };
-        match apply(&self.shop, &event, clock::now()).await {
+        match apply_by(&self.shop, &event, clock::now(), self.policy).await {
             Ok(applied) => self.settled(&event, applied),
             Err(error) => self.failed(message, &error),
         }

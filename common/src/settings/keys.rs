@@ -49,7 +49,7 @@ const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 44] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -151,6 +151,16 @@ pub const KEYS: [Key; 42] = [
         "a duration from 100ms to 1h",
     ),
     key("fulfiller.concurrency", "8", COUNT),
+    key(
+        "fulfiller.reserve_for",
+        "14 days",
+        "a duration from 1s to 3650 days, longer than an eCheck takes",
+    ),
+    key(
+        "fulfiller.restock_on",
+        "full_refund",
+        "`full_refund` or `never`",
+    ),
     key("notify.driver", "maildir", "`maildir` or `smtp`"),
     key(
         "notify.from",

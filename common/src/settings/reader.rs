@@ -15,8 +15,8 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rules,
+    LogSettings, NotifyDriver, NotifySettings, Restock, Settings, ShopDatabase, Unmatched,
+    VerifierSettings, rules,
 };
 use crate::event::Environment;
 
@@ -193,7 +193,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let ingest = read_ingest(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
-    let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let fulfiller = read_fulfiller(reader);
     let notify = read_notify(reader, data_dir.as_deref());
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
@@ -206,9 +206,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         ingest: ingest?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
-        fulfiller: FulfillerSettings {
-            concurrency: fulfiller?,
-        },
+        fulfiller: fulfiller?,
         notify: notify?,
         ladder: ladder?,
         accounts: accounts?,
@@ -323,6 +321,22 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
+    })
+}
+
+fn read_fulfiller(reader: &mut Reader) -> Option<FulfillerSettings> {
+    let concurrency = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let longest = DAY.saturating_mul(3_650);
+    let reserve_for = reader.duration("fulfiller.reserve_for", SECOND, longest);
+    let restock_on = reader.read("fulfiller.restock_on", |text| match text {
+        "full_refund" => Some(Restock::OnFullRefund),
+        "never" => Some(Restock::Never),
+        _ => None,
+    });
+    Some(FulfillerSettings {
+        concurrency: concurrency?,
+        reserve_for: reserve_for?,
+        restock_on: restock_on?,
     })
 }
 

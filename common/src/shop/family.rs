@@ -103,7 +103,10 @@ impl Books {
         Ok(())
     }
 
-    async fn authorization(&mut self, subject: &SubjectKey) -> Result<Option<SubjectKey>, ShopError> {
+    async fn authorization(
+        &mut self,
+        subject: &SubjectKey,
+    ) -> Result<Option<SubjectKey>, ShopError> {
         let parent: Option<String> = sqlx::query("SELECT parent FROM capture WHERE subject = $1")
             .bind(subject.as_str())
             .fetch_optional(&mut *self.tx)

@@ -56,12 +56,11 @@ impl Shop {
             .begin()
             .await
             .map_err(ShopError::during(doing))?;
-        let locked =
-            sqlx::query("UPDATE payment SET revision = revision + 1 WHERE subject = $1")
-                .bind(subject.as_str())
-                .execute(&mut *tx)
-                .await
-                .map_err(ShopError::during(doing))?;
+        let locked = sqlx::query("UPDATE payment SET revision = revision + 1 WHERE subject = $1")
+            .bind(subject.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(ShopError::during(doing))?;
         Ok((locked.rows_affected() == 1).then(|| Books {
             tx,
             subject: subject.clone(),

@@ -153,9 +153,7 @@ impl<'a> Context<'a> {
             payment_status: self.status.clone(),
             pending_reason: fields.text("pending_reason").map(PendingReason::parse),
             reason_code: fields.text("reason_code").map(ReasonCode::parse),
-            subscription: SUBSCRIPTION
-                .into_iter()
-                .find_map(|name| fields.owned(name)),
+            subscription: SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name)),
             gross: amount::gross(fields)?,
             fee: amount::fee(fields),
             occurred_at: fields.text("payment_date").and_then(date::parse),
