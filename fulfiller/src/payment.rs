@@ -312,8 +312,9 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
 
 /// The set of notifications that the payment's final state calls for: the same in every order of
 /// arrival. What a customer may have been told besides is what was true when it was told: that the
-/// payment is pending (told only while nothing better is known), and, of a payment that was both
-/// refused and paid and is for a person now, whichever came first.
+/// payment is pending, or that its authorisation ended (both told only while nothing better is
+/// known), and, of a payment that was both refused and paid and is for a person now, whichever
+/// came first.
 pub fn due(payment: &Payment) -> Vec<News> {
     if payment.paid {
         let refunds = payment.refunds.iter().map(|refund| News::Refunded {

@@ -126,7 +126,7 @@ impl Shop {
         let rows = sqlx::query(
             "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
              p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
+             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject OR e.about = p.subject) \
              FROM payment p WHERE ($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
              AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') \
              ORDER BY p.last_at DESC, p.subject LIMIT $4",
@@ -147,7 +147,7 @@ impl Shop {
         let rows = sqlx::query(
             "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
              p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
+             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject OR e.about = p.subject) \
              FROM payment p WHERE p.txn_id = $1 \
              OR p.subject IN (SELECT e.subject FROM event e WHERE e.txn_id = $1) \
              ORDER BY p.subject",
