@@ -208,6 +208,7 @@ async fn lasting(shop: &Shop) -> (PaymentRow, BTreeSet<String>, (i64, i64, i64))
             "stock_reserved",
             "stock_released",
             "stock_decremented",
+            "stock_backordered",
             "stock_restocked",
             "mail_pending",
         ]
