@@ -269,3 +269,21 @@ fn standard_subscriptions_are_known_by_either_id() {
         assert_eq!(reading(body.as_bytes()).data.subject.id(), "I-1");
     }
 }
+
+#[test]
+fn a_payment_names_the_subscription_that_it_renews_by_whichever_id_it_has() {
+    for (body, id) in [
+        (
+            &fixture!("subscr_payment_pending")[..],
+            Some("I-QTSUB0000001"),
+        ),
+        (
+            fixture!("recurring_payment_completed"),
+            Some("I-QTREC0000001"),
+        ),
+        (fixture!("merch_pmt_completed"), Some("B-1QT00000000001")),
+        (fixture!("web_accept_completed"), None),
+    ] {
+        assert_eq!(reading(body).data.subscription.as_deref(), id);
+    }
+}
