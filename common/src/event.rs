@@ -346,6 +346,10 @@ pub struct EventData {
     /// `reason_code`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<ReasonCode>,
+    /// `subscr_id`, `recurring_payment_id` or `mp_id` of a payment: the subscription, recurring
+    /// profile or billing agreement that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
     /// `mc_gross` with `mc_currency`; negative for refunds and reversals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<Money>,

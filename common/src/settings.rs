@@ -176,6 +176,21 @@ pub enum Unmatched {
 pub struct FulfillerSettings {
     /// `concurrency`, default 8.
     pub concurrency: u16,
+    /// `reserve_for`, default 14 days: how long a pending payment holds its goods; longer than an
+    /// eCheck takes.
+    pub reserve_for: Duration,
+    /// `restock_on`, default `full_refund`.
+    pub restock_on: Restock,
+}
+
+/// When goods that were sold go back on the shelf by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restock {
+    /// When all of the money was given back.
+    #[default]
+    OnFullRefund,
+    /// Never: a person puts them back.
+    Never,
 }
 
 /// `[notify]`.

@@ -9,11 +9,15 @@
 pub mod announcement;
 pub mod books;
 pub mod catalogue;
+pub mod decisions;
 pub mod error;
+mod family;
 pub mod listing;
 pub mod outbox;
+pub mod reservation;
 mod schema;
 pub mod stock;
+pub mod story;
 pub mod subject;
 
 use std::fmt;
@@ -29,10 +33,12 @@ use tokio::sync::OnceCell;
 use crate::settings::ShopDatabase;
 pub use books::{Books, PaymentRecord, Recorded};
 pub use catalogue::{ProductRow, StockRow};
+pub use decisions::DecisionRow;
 pub use error::ShopError;
-pub use listing::{PaymentFilter, PaymentRow, PaymentStory};
+pub use listing::{PaymentFilter, PaymentRow};
 pub use outbox::{Outgoing, OutgoingTo};
 pub use stock::{Hold, Movement};
+pub use story::PaymentStory;
 pub use subject::SubjectKey;
 
 /// Connections to `PostgreSQL` that one process holds at most.

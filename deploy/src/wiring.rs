@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quittance_common::clock;
-use quittance_common::ids::{Reason, Sku, TxnId};
+use quittance_common::ids::{Reason, Sku};
 use quittance_common::message::Message;
 use quittance_common::notification::Notification;
 use quittance_common::queue::embedded::Onlooker;
@@ -19,9 +19,9 @@ use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
 use quittance_common::settings::{Account, Engine, Settings, Unmatched};
-use quittance_common::shop::Shop;
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::listing::PaymentFilter;
+use quittance_common::shop::{PaymentStory, Shop};
 use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -128,6 +128,8 @@ pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
 pub struct PaymentRow {
     /// `paypal`.
     pub gateway: String,
+    /// `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: String,
     /// The account's id.
     pub account: String,
     /// The payment's transaction id.
@@ -153,6 +155,8 @@ pub struct PaymentQuery {
     pub status: Option<String>,
     /// Only this account.
     pub account: Option<String>,
+    /// Only this kind: `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
     /// At most so many.
@@ -197,6 +201,7 @@ impl Books {
         let filter = PaymentFilter {
             status: query.status.clone(),
             account: query.account.clone(),
+            kind: query.kind.clone(),
             flag: query.flag.clone(),
             limit: query.limit,
         };
@@ -204,10 +209,10 @@ impl Books {
         rows.iter().map(converted).collect()
     }
 
-    /// Everything that is recorded about each payment that `txn` names; empty when nothing is.
-    pub async fn payment_story(&self, txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
-        let stories = self.shop.payment_story(txn.as_str()).await?;
-        stories.iter().map(converted).collect()
+    /// Everything that is recorded about each payment, subscription, case or payout that `id`
+    /// names; empty when nothing is.
+    pub async fn payment_story(&self, id: &str) -> anyhow::Result<Vec<PaymentStory>> {
+        Ok(self.shop.payment_story(id).await?)
     }
 
     /// Every product's stock, by sku.

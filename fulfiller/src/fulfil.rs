@@ -1,20 +1,21 @@
 //! One payment event applied to the books: recorded, folded with all others of its payment, and
 //! everything that follows from it done, in one transaction. Exactly once, whatever is repeated.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
 use quittance_common::rules::Facts;
+use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{
-    Books, Hold, Movement, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError,
+    Hold, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError, SubjectKey,
 };
 
-use crate::announcement::{self, Announcement, News, StockItem, StockRequest};
-use crate::payment::{self, Effect, Payment};
-use crate::policy::{self, Permitted};
-use crate::terms::{StockBy, Terms, waits_for_a_person};
+use crate::payment::{self, Status};
+use crate::terms::Terms;
+use crate::{dispute, payout, subscription};
+use scene::Scene;
+
+mod scene;
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,8 @@ pub async fn apply(
     apply_under(&Terms::default(), shop, event, now).await
 }
 
-/// Applies `event`, and of what follows from it only what the rules of `terms` let through. After an error the outcome may be unknown: apply it again.
+/// Applies `event`, and of what follows from it only what the rules of `terms` let through. After
+/// an error the outcome may be unknown: apply it again.
 pub async fn apply_under(
     terms: &Terms,
     shop: &Shop,
@@ -88,49 +90,35 @@ pub async fn apply_under(
         }
     }
     let events = books.events().await?;
-    let payment = payment::fold(&events);
-    let mut had = books.effects().await?;
+    let had = books.effects().await?;
+    let payment = payment::fold(&events).by(terms.restock);
+    let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
+    let kind = books.subject().kind();
     let mut scene = Scene {
         books: &mut books,
+        terms,
         event,
         payment: &payment,
         events: &events,
+        had,
         done: Vec::new(),
     };
-    scene.carry_out(terms, &mut had).await?;
-    let mut done = scene.done;
-    let mut flags = payment.flags.clone();
-    flags.extend(books.stock_flags().await?);
-    if let Some(order) = &payment.settles
-        && !books.settle_order(&event.account, order).await?
-    {
-        flags.insert("order_already_paid".to_owned());
-    }
-    let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
+    let record = match record_of(kind, &events) {
+        Some(record) => record,
+        None => scene.settle().await?,
+    };
     if terms.tell_merchant && ruling.tells_shop() {
-        let reasons = flags.iter().filter(|flag| waits_for_a_person(flag));
-        let new: Vec<String> = reasons
-            .filter(|flag| !had.contains(&merchant_effect(flag)))
-            .cloned()
-            .collect();
-        let mut scene = Scene {
-            books: &mut books,
-            event,
-            payment: &payment,
-            events: &events,
-            done,
-        };
-        scene.tell_merchant(new).await?;
-        done = scene.done;
+        scene.tell_merchant(&record.flags).await?;
     }
-    books
-        .save(&PaymentRecord {
-            status: payment.status.as_str(),
-            amount: payment.gross,
-            refunded: payment.refunded,
-            flags,
-        })
-        .await?;
+    let done = scene.done;
+    books.save(&record).await?;
+    // The subscription or case that the payment's event tells about as well.
+    if let Some(other) = SubjectKey::about(event) {
+        let events = books.events_about(&other, event).await?;
+        if let Some(record) = record_of(other.kind(), &events) {
+            books.save_as(&other, &record).await?;
+        }
+    }
     if ruling.tells_shop() {
         books.enqueue(&for_the_shop(event)?).await?;
     }
@@ -140,187 +128,54 @@ pub async fn apply_under(
     Ok(Applied::New(done))
 }
 
-/// That the merchant was told of a flag, as an effect.
-fn merchant_effect(flag: &str) -> String {
-    format!("mail_merchant:{flag}")
-}
-
-/// What an effect needs to know, and the effects had so far.
-struct Scene<'a> {
-    books: &'a mut Books,
-    event: &'a PaymentEvent,
-    payment: &'a Payment,
-    events: &'a [PaymentEvent],
-    done: Vec<Done>,
-}
-
-impl Scene<'_> {
-    /// Has every effect that the payment should have had and has not, as far as the rules let it.
-    async fn carry_out(
-        &mut self,
-        terms: &Terms,
-        had: &mut BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        let effects = payment::effects(self.payment, self.events);
-        for effect in self.permitted(effects, terms, had).await? {
-            match effect {
-                // Sold before: what may have been given back since is not taken again.
-                Effect::Stock(Hold::Taken) if had.contains(Movement::Taken.as_str()) => {}
-                Effect::Stock(hold) => match terms.stock {
-                    StockBy::Sql => self.move_stock(hold, terms, had).await?,
-                    StockBy::Http => self.ask_for_stock(hold, had).await?,
-                },
-                Effect::Tell(news) => self.tell(news, had).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Those of `effects` that the rules let through; the others are noted as withheld.
-    async fn permitted(
-        &mut self,
-        effects: Vec<Effect>,
-        terms: &Terms,
-        had: &mut BTreeSet<String>,
-    ) -> Result<Vec<Effect>, ApplyError> {
-        let Permitted { effects, withheld } =
-            policy::permit(effects, self.events, &terms.rules, had);
-        for marker in withheld {
-            self.books.note_effect(&marker).await?;
-            had.insert(marker);
-        }
-        Ok(effects)
-    }
-
-    async fn move_stock(
-        &mut self,
-        hold: Hold,
-        terms: &Terms,
-        had: &mut BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        let change = self.books.hold(&self.payment.lines, hold).await?;
-        for (movement, count) in change.moved {
-            self.note(movement.as_str(), count, had).await?;
-            if movement == Movement::Backordered {
-                let news = vec![Effect::Tell(News::Backordered)];
-                if !self.permitted(news, terms, had).await?.is_empty() {
-                    self.tell(News::Backordered, had).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Announces what the shop should do with its stock; each request once a payment.
-    async fn ask_for_stock(
-        &mut self,
-        hold: Hold,
-        had: &mut BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        let items: Vec<StockItem> = self
-            .payment
-            .lines
-            .iter()
-            .map(|(sku, quantity)| StockItem {
-                sku: sku.clone(),
-                quantity: *quantity,
-            })
-            .collect();
-        let Some(request) = request_for(hold, had).filter(|_| !items.is_empty()) else {
-            return Ok(());
-        };
-        let before = REQUESTS
-            .iter()
-            .filter(|other| had.contains(other.movement().as_str()))
-            .count();
-        let count = items
-            .iter()
-            .fold(0_i64, |sum, item| sum.saturating_add(item.quantity));
-        let news = News::Stock {
-            request,
-            sequence: u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX),
-            items,
-        };
-        self.note(request.movement().as_str(), count, had).await?;
-        let mut announcement =
-            Announcement::new(news, self.books.subject(), self.payment, self.events);
-        // Who paid is not the stock-keeper's business.
-        announcement.payer = quittance_common::event::Payer::default();
-        announcement.lines = Vec::new();
-        self.enqueue(&announcement).await
-    }
-
-    async fn tell(&mut self, news: News, had: &mut BTreeSet<String>) -> Result<(), ApplyError> {
-        let effect = news.effect();
-        if had.contains(&effect) {
-            return Ok(());
-        }
-        self.books.note_effect(&effect).await?;
-        self.done.push(Done {
-            effect: news.name(),
-            count: 1,
-        });
-        had.insert(effect);
-        let announcement = Announcement::new(news, self.books.subject(), self.payment, self.events);
-        self.enqueue(&announcement).await
-    }
-
-    /// One mail for all that is new.
-    async fn tell_merchant(&mut self, reasons: Vec<String>) -> Result<(), ApplyError> {
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        for reason in &reasons {
-            self.books.note_effect(&merchant_effect(reason)).await?;
-        }
-        self.done.push(Done {
-            effect: "mail_merchant",
-            count: 1,
-        });
-        let announcement =
-            announcement::merchant(reasons, self.books.subject(), self.payment, self.events);
-        self.enqueue(&announcement).await
-    }
-
-    async fn note(
-        &mut self,
-        effect: &'static str,
-        count: i64,
-        had: &mut BTreeSet<String>,
-    ) -> Result<(), ApplyError> {
-        self.books.note_effect(effect).await?;
-        had.insert(effect.to_owned());
-        self.done.push(Done { effect, count });
-        Ok(())
-    }
-
-    async fn enqueue(&mut self, announcement: &Announcement) -> Result<(), ApplyError> {
-        let event = self.event;
-        let outgoing =
-            announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
-        Ok(self.books.enqueue(&outgoing).await?)
+/// What the books say about something that is no payment; `None` for a payment (or a message of
+/// which nothing is known), which has effects.
+fn record_of(kind: &str, events: &[PaymentEvent]) -> Option<PaymentRecord> {
+    match kind {
+        "subscription" => Some(subscription::fold(events)),
+        "case" => Some(dispute::fold(events)),
+        "payout" => Some(payout::fold(events)),
+        _ => None,
     }
 }
 
-const REQUESTS: [StockRequest; 4] = [
-    StockRequest::Reserve,
-    StockRequest::Take,
-    StockRequest::Release,
-    StockRequest::Restock,
-];
-
-/// What brings a shop's stock to `hold`, after what it was asked for before. Pure.
-fn request_for(hold: Hold, had: &BTreeSet<String>) -> Option<StockRequest> {
-    let asked = |request: StockRequest| had.contains(request.movement().as_str());
-    let (reserved, taken) = (asked(StockRequest::Reserve), asked(StockRequest::Take));
-    let request = match hold {
-        Hold::Reserved if !taken => StockRequest::Reserve,
-        Hold::Taken => StockRequest::Take,
-        Hold::Nothing if taken => StockRequest::Restock,
-        Hold::Nothing if reserved => StockRequest::Release,
-        Hold::Reserved | Hold::Nothing => return None,
+/// Releases what a pending payment holds, because it has held it for too long; `None` when it
+/// holds nothing any more. A payment that completes afterwards takes its goods all the same.
+pub async fn release_stale(
+    shop: &Shop,
+    subject: &SubjectKey,
+    now: Timestamp,
+) -> Result<Option<Vec<Done>>, ApplyError> {
+    let Some(mut books) = shop.begin_again(subject, now).await? else {
+        return Ok(None);
     };
-    (!asked(request)).then_some(request)
+    let payment = payment::fold(&books.events().await?);
+    if payment.status != Status::Pending || !books.note_effect(EXPIRED).await? {
+        books.roll_back().await?;
+        return Ok(None);
+    }
+    let mut done = vec![Done {
+        effect: EXPIRED,
+        count: 1,
+    }];
+    let change = books.hold(&payment.lines, Hold::Nothing).await?;
+    for (movement, count) in change.moved {
+        let effect = movement.as_str();
+        books.note_effect(effect).await?;
+        done.push(Done { effect, count });
+    }
+    let mut flags = payment.flags.clone();
+    flags.insert(EXPIRED.to_owned());
+    books
+        .save(&PaymentRecord {
+            status: payment.status.as_str(),
+            amount: payment.gross,
+            refunded: payment.refunded,
+            flags,
+        })
+        .await?;
+    books.commit().await?;
+    Ok(Some(done))
 }
 
 /// The event itself, for the queues that the shop binds.

@@ -5,9 +5,11 @@
 //! | module | knows |
 //! |---|---|
 //! | [`payment`] | what all events of one payment mean together, in any order (pure) |
+//! | [`subscription`], [`dispute`], [`payout`] | the same of what is not a payment (pure) |
 //! | [`policy`] | which of its effects the shop's rules let through (pure) |
 //! | [`announcement`], [`templates`] | what a customer is told, and in which words (pure) |
 //! | [`fulfil`] | one event, one transaction |
+//! | [`sweep`] | reservations that nothing has become of |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
 //! | [`relay`] | the outbox, published |
 //! | [`mail`], [`webhook`] | Maildir and SMTP; signed HTTP |
@@ -16,15 +18,19 @@
 
 pub mod announcement;
 mod availability;
+pub mod dispute;
 pub mod fulfil;
 pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod payment;
+pub mod payout;
 pub mod policy;
 pub mod relay;
 pub mod run;
 pub mod stage;
+pub mod subscription;
+pub mod sweep;
 pub mod templates;
 pub mod terms;
 pub mod webhook;

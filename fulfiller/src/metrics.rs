@@ -4,12 +4,13 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use quittance_common::rules::Ruling;
 
 /// Effects, as labels; each series starts at zero.
-const EFFECTS: [&str; 11] = [
+const EFFECTS: [&str; 12] = [
     "stock_reserved",
     "stock_released",
     "stock_decremented",
     "stock_backordered",
     "stock_restocked",
+    "reservation_expired",
     "mail_received",
     "mail_pending",
     "mail_failed",

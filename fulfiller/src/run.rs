@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::notify::{NotifyStage, OutletError, Outlets};
 use crate::relay::Relay;
 use crate::stage::FulfilStage;
+use crate::sweep::Sweeper;
 use crate::terms::Terms;
 
 /// Why the fulfiller cannot be put together; a restart does not help.
@@ -40,6 +41,8 @@ pub struct Parts {
     pub notify: NotifyStage,
     /// From the outbox to the queues.
     pub relay: Relay,
+    /// Old reservations.
+    pub sweeper: Sweeper,
     /// The books that all of them share.
     pub shop: Shop,
 }
@@ -52,6 +55,11 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     let fulfil = FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone());
     Ok(Parts {
         fulfil: fulfil.under(Terms::of(settings)),
+        sweeper: Sweeper::new(
+            shop.clone(),
+            settings.fulfiller.reserve_for,
+            metrics.clone(),
+        ),
         notify: NotifyStage::new(shop.clone(), outlets, metrics.clone()),
         relay: Relay::new(
             shop.clone(),
@@ -71,7 +79,7 @@ fn publish_timeout(settings: &Settings) -> Duration {
     }
 }
 
-/// Starts both stages and the relay in `service`.
+/// Starts both stages, the relay and the sweeper in `service`.
 pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Result<(), SetupError> {
     let duplicates = shell.metrics.duplicates_total.clone();
     let metrics = Metrics::register(shell.metrics.registry(), duplicates)?;
@@ -79,6 +87,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         fulfil,
         notify,
         relay,
+        sweeper,
         ..
     } = parts(settings, shell.queues.clone(), &metrics)?;
     let concurrency = settings.fulfiller.concurrency;
@@ -103,6 +112,11 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
     let stop = shell.stop.clone();
     service.spawn("relay", async move {
         relay.run(stop).await;
+        Ok::<(), SetupError>(())
+    });
+    let stop = shell.stop.clone();
+    service.spawn("sweeper", async move {
+        sweeper.run(stop).await;
         Ok::<(), SetupError>(())
     });
     Ok(())

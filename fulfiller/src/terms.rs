@@ -1,7 +1,8 @@
-//! The terms on which a shop has effects: its rules, who counts its stock, and who is told.
+//! The terms on which a shop has effects: its rules, who counts its stock, what comes back to it,
+//! and who is told.
 
 use quittance_common::rules::Rules;
-use quittance_common::settings::{NotifyDriver, Settings, StockDriver};
+use quittance_common::settings::{NotifyDriver, Restock, Settings, StockDriver};
 
 /// Who counts the stock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Terms {
     pub rules: Rules,
     /// Who counts the stock.
     pub stock: StockBy,
+    /// When goods that were sold go back on the shelf.
+    pub restock: Restock,
     /// Whether anybody is there to be told of what waits for a person.
     pub tell_merchant: bool,
 }
@@ -35,6 +38,7 @@ impl Terms {
         Self {
             rules: settings.rules.clone(),
             stock,
+            restock: settings.fulfiller.restock_on,
             tell_merchant: by_http || settings.notify.merchant.is_some(),
         }
     }
@@ -55,6 +59,11 @@ pub fn waits_for_a_person(flag: &str) -> bool {
         flag,
         "refund_awaits_payment"
             | "reservation_short"
+            | "reservation_expired"
+            | "signup_not_seen"
+            | "end_of_term"
+            | "modified"
+            | "payment_skipped"
             | "unmatched_item"
             | "unknown_item"
             | "item_without_sku"

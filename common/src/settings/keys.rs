@@ -52,7 +52,7 @@ const HOOK_URL: &str = "an https:// URL of a public host (any host and http:// w
 const HOOK_SECRETS: &str = "one or more secrets `whsec_` and base64 of 24 to 64 bytes, the newest first, separated by commas";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 61] = [
+pub const KEYS: [Key; 63] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -154,6 +154,16 @@ pub const KEYS: [Key; 61] = [
         "a duration from 100ms to 1h",
     ),
     key("fulfiller.concurrency", "8", COUNT),
+    key(
+        "fulfiller.reserve_for",
+        "14 days",
+        "a duration from 1s to 3650 days, longer than an eCheck takes",
+    ),
+    key(
+        "fulfiller.restock_on",
+        "full_refund",
+        "`full_refund` or `never`",
+    ),
     key("notify.driver", "maildir", "`maildir`, `smtp` or `http`"),
     key(
         "notify.from",

@@ -17,7 +17,7 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, Settings, ShopDatabase, Unmatched, VerifierSettings, rule_tables, rules,
+    LogSettings, Restock, Settings, ShopDatabase, Unmatched, VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
 use outlets::{read_notify, read_stock};
@@ -192,7 +192,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let ingest = read_ingest(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
-    let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let fulfiller = read_fulfiller(reader);
     let notify = read_notify(reader, data_dir.as_deref());
     let stock = read_stock(reader);
     let ladder = reader.read("retry.ladder", ladder);
@@ -207,9 +207,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         ingest: ingest?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
-        fulfiller: FulfillerSettings {
-            concurrency: fulfiller?,
-        },
+        fulfiller: fulfiller?,
         notify: notify?,
         stock: stock?,
         ladder: ladder?,
@@ -326,6 +324,22 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
+    })
+}
+
+fn read_fulfiller(reader: &mut Reader) -> Option<FulfillerSettings> {
+    let concurrency = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let longest = DAY.saturating_mul(3_650);
+    let reserve_for = reader.duration("fulfiller.reserve_for", SECOND, longest);
+    let restock_on = reader.read("fulfiller.restock_on", |text| match text {
+        "full_refund" => Some(Restock::OnFullRefund),
+        "never" => Some(Restock::Never),
+        _ => None,
+    });
+    Some(FulfillerSettings {
+        concurrency: concurrency?,
+        reserve_for: reserve_for?,
+        restock_on: restock_on?,
     })
 }
 

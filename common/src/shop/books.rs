@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::outbox::Outgoing;
 use super::stock::{self, Hold, Level, LineHold, Movement};
-use super::{Shop, ShopError, SubjectKey, millis};
+use super::{Shop, ShopError, SubjectKey, family, millis};
 use crate::event::PaymentEvent;
-use crate::ids::{AccountId, EventKey, Sku};
+use crate::ids::{AccountId, Sku};
 use crate::money::Money;
 
 /// The answer to [`Books::record`]. Every arm must be matched: a duplicate cannot be overlooked.
@@ -49,15 +49,17 @@ pub struct StockChange {
 /// [`Self::commit`], it leaves no trace.
 #[derive(Debug)]
 pub struct Books {
-    tx: Transaction<'static, Any>,
-    subject: SubjectKey,
-    event: EventKey,
-    now: Timestamp,
+    pub(super) tx: Transaction<'static, Any>,
+    pub(super) subject: SubjectKey,
+    /// What changes are put down to: the event's key, or blank.
+    pub(super) event: String,
+    pub(super) now: Timestamp,
 }
 
 impl Shop {
     /// Starts a transaction for `event` and takes the lock of its subject: until it ends, nobody
-    /// else changes that subject. The first statement writes, so that `SQLite` takes its write
+    /// else changes that subject. The subject of a capture is its authorisation, so that goods
+    /// which the one reserved are not taken a second time by the other. The first statement writes, so that `SQLite` takes its write
     /// lock before anything is read, and `PostgreSQL` the row's.
     pub async fn begin(&self, event: &PaymentEvent, now: Timestamp) -> Result<Books, ShopError> {
         let doing = "locking the payment";
@@ -68,28 +70,15 @@ impl Shop {
             .begin()
             .await
             .map_err(ShopError::during(doing))?;
-        sqlx::query(
-            "INSERT INTO payment (subject, gateway, environment, account, kind, txn_id, status, \
-             amount_minor, refunded_minor, currency, flags, first_at, last_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'noted', 0, 0, '', '[]', $7, $7, 1) \
-             ON CONFLICT (subject) DO UPDATE SET revision = payment.revision + 1",
-        )
-        .bind(subject.as_str())
-        .bind(event.gateway.as_str())
-        .bind(event.data.environment.as_str())
-        .bind(event.account.as_str())
-        .bind(subject.kind())
-        .bind(subject.id())
-        .bind(millis(event.received_at))
-        .execute(&mut *tx)
-        .await
-        .map_err(ShopError::during(doing))?;
-        Ok(Books {
+        family::lock(&mut tx, &subject, event).await?;
+        let mut books = Books {
             tx,
             subject,
-            event: event.key.clone(),
+            event: event.key.to_string(),
             now,
-        })
+        };
+        books.go_to_authorization(event).await?;
+        Ok(books)
     }
 }
 
@@ -106,9 +95,11 @@ impl Books {
             .to_json()
             .map_err(ShopError::unreadable("payment event"))?;
         let json = String::from_utf8(json).map_err(ShopError::unreadable("payment event"))?;
+        let about = SubjectKey::about(event);
         let inserted = sqlx::query(
             "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, message_id, \
-             received_at, applied_at, json) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             received_at, applied_at, json, about) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (key) DO NOTHING",
         )
         .bind(event.key.as_str())
@@ -121,6 +112,7 @@ impl Books {
         .bind(millis(event.received_at))
         .bind(millis(self.now))
         .bind(json)
+        .bind(about.as_ref().map_or("", SubjectKey::as_str))
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(doing))?;
@@ -142,19 +134,7 @@ impl Books {
 
     /// Every event of the subject, this one included, in no particular order.
     pub async fn events(&mut self) -> Result<Vec<PaymentEvent>, ShopError> {
-        let doing = "reading the events";
-        let rows = sqlx::query("SELECT json FROM event WHERE subject = $1")
-            .bind(self.subject.as_str())
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(ShopError::during(doing))?;
-        rows.iter()
-            .map(|row| {
-                let json: String = row.try_get(0).map_err(ShopError::during(doing))?;
-                PaymentEvent::from_json(json.as_bytes())
-                    .map_err(ShopError::unreadable("payment event"))
-            })
-            .collect()
+        events_of(&mut self.tx, &self.subject).await
     }
 
     /// The names of the effects that the subject has had.
@@ -263,24 +243,7 @@ impl Books {
 
     /// Writes what the books say about the subject now.
     pub async fn save(&mut self, record: &PaymentRecord) -> Result<(), ShopError> {
-        let flags =
-            serde_json::to_string(&record.flags).map_err(ShopError::unreadable("list of flags"))?;
-        let currency = record.amount.or(record.refunded).map(Money::currency);
-        sqlx::query(
-            "UPDATE payment SET status = $1, amount_minor = $2, refunded_minor = $3, \
-             currency = $4, flags = $5, last_at = $6 WHERE subject = $7",
-        )
-        .bind(record.status)
-        .bind(record.amount.map_or(0, Money::minor))
-        .bind(record.refunded.map_or(0, Money::minor))
-        .bind(currency.as_ref().map_or("", |currency| currency.as_str()))
-        .bind(flags)
-        .bind(millis(self.now))
-        .bind(self.subject.as_str())
-        .execute(&mut *self.tx)
-        .await
-        .map_err(ShopError::during("writing the payment"))?;
-        Ok(())
+        save(&mut self.tx, &self.subject, record, self.now).await
     }
 
     /// Queues something to be published once this transaction is committed. Its id makes it
@@ -426,6 +389,53 @@ impl Books {
         .map_err(ShopError::during("writing the ledger"))?;
         Ok(())
     }
+}
+
+/// Every event of `subject`, and every event of others that tells about it, in no particular
+/// order.
+pub(super) async fn events_of(
+    connection: &mut AnyConnection,
+    subject: &SubjectKey,
+) -> Result<Vec<PaymentEvent>, ShopError> {
+    let doing = "reading the events";
+    let rows = sqlx::query("SELECT json FROM event WHERE subject = $1 OR about = $1")
+        .bind(subject.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(ShopError::during(doing))?;
+    rows.iter()
+        .map(|row| {
+            let json: String = row.try_get(0).map_err(ShopError::during(doing))?;
+            PaymentEvent::from_json(json.as_bytes()).map_err(ShopError::unreadable("payment event"))
+        })
+        .collect()
+}
+
+/// Writes what the books say about `subject` now.
+pub(super) async fn save(
+    connection: &mut AnyConnection,
+    subject: &SubjectKey,
+    record: &PaymentRecord,
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    let flags =
+        serde_json::to_string(&record.flags).map_err(ShopError::unreadable("list of flags"))?;
+    let currency = record.amount.or(record.refunded).map(Money::currency);
+    sqlx::query(
+        "UPDATE payment SET status = $1, amount_minor = $2, refunded_minor = $3, \
+         currency = $4, flags = $5, last_at = $6 WHERE subject = $7",
+    )
+    .bind(record.status)
+    .bind(record.amount.map_or(0, Money::minor))
+    .bind(record.refunded.map_or(0, Money::minor))
+    .bind(currency.as_ref().map_or("", |currency| currency.as_str()))
+    .bind(flags)
+    .bind(millis(now))
+    .bind(subject.as_str())
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("writing the payment"))?;
+    Ok(())
 }
 
 fn read_line(row: &AnyRow) -> Result<(String, LineHold), sqlx::Error> {

@@ -1,10 +1,10 @@
 //! `quittance payments`: what the books say about payments.
 
 use clap::Subcommand;
-use quittance_common::ids::TxnId;
 
 use super::{Context, Exit};
-use crate::output::{write_rows, write_stories};
+use crate::output::write_rows;
+use crate::story;
 use crate::wiring::{Books, PaymentQuery};
 
 /// What can be asked about payments.
@@ -18,17 +18,21 @@ pub(crate) enum Command {
         /// Only those of this account.
         #[arg(long)]
         account: Option<String>,
-        /// Only those with this flag, such as `backordered`.
+        /// Only this kind.
+        #[arg(long, value_parser = ["payment", "subscription", "case", "payout", "message"])]
+        kind: Option<String>,
+        /// Only those with this flag, such as `backorder`.
         #[arg(long)]
         flag: Option<String>,
         /// At most so many.
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
     },
-    /// Every message, decision and effect of one payment, in order.
+    /// The whole story of one payment, subscription, case or payout: every message, decision and
+    /// effect, in order.
     Show {
-        /// The transaction id.
-        txn: TxnId,
+        /// The transaction id (or that of a refund or capture), `I-...`, `PP-D-...`.
+        id: String,
     },
 }
 
@@ -38,25 +42,28 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::List {
             status,
             account,
+            kind,
             flag,
             limit,
         } => {
             let query = PaymentQuery {
                 status,
                 account,
+                kind,
                 flag,
                 limit,
             };
             let rows = books.payments(&query).await?;
             let columns = [
-                "txn_id", "account", "status", "amount", "currency", "events", "effects", "flags",
+                "txn_id", "kind", "account", "status", "amount", "currency", "events", "effects",
+                "flags",
             ];
             write_rows(context.out, context.form, &columns, &rows)?;
         }
-        Command::Show { txn } => {
-            let story = books.payment_story(&txn).await?;
-            anyhow::ensure!(!story.is_empty(), "nothing is recorded about payment {txn}");
-            write_stories(context.out, context.form, &story)?;
+        Command::Show { id } => {
+            let stories = books.payment_story(&id).await?;
+            anyhow::ensure!(!stories.is_empty(), "nothing is recorded about {id}");
+            story::write(context.out, context.form, &stories)?;
         }
     }
     Ok(Exit::Done)

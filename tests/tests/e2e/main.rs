@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod books;
 mod claims;
 mod contract;
 mod crashes;

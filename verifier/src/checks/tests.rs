@@ -47,6 +47,7 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             payment_status: None,
             pending_reason: None,
             reason_code: None,
+            subscription: None,
             gross: gross.map(money),
             fee: None,
             occurred_at: None,
