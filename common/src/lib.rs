@@ -32,6 +32,7 @@ pub mod message;
 pub mod metrics;
 pub mod money;
 pub mod notification;
+pub mod order;
 pub mod queue;
 pub mod retry;
 pub mod runtime;

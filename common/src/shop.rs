@@ -9,9 +9,12 @@
 pub mod announcement;
 pub mod books;
 pub mod catalogue;
+pub mod decisions;
 pub mod error;
 pub mod listing;
+pub mod orders;
 pub mod outbox;
+pub mod releases;
 mod schema;
 pub mod stock;
 pub mod subject;
@@ -27,11 +30,14 @@ use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
-pub use books::{Books, PaymentRecord, Recorded};
+pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use catalogue::{ProductRow, StockRow};
+pub use decisions::{DecisionRow, NewDecision, NewParked};
 pub use error::ShopError;
 pub use listing::{PaymentFilter, PaymentRow, PaymentStory};
+pub use orders::OrderRow;
 pub use outbox::{Outgoing, OutgoingTo};
+pub use releases::{NewRelease, ParkedRow, ReleaseOutcome};
 pub use stock::{Hold, Movement};
 pub use subject::SubjectKey;
 

@@ -73,14 +73,14 @@ pub async fn apply(
     }
     let events = books.events().await?;
     let payment = payment::fold(&events);
-    let done = carry_out(&mut books, event, &payment, &events).await?;
+    let refused = match &payment.settles {
+        Some(order) => books.settle_order(&event.account, order).await?.flag(),
+        None => None,
+    };
+    let done = carry_out(&mut books, event, &payment, &events, refused.is_none()).await?;
     let mut flags = payment.flags.clone();
+    flags.extend(refused.map(str::to_owned));
     flags.extend(books.stock_flags().await?);
-    if let Some(order) = &payment.settles
-        && !books.settle_order(&event.account, order).await?
-    {
-        flags.insert("order_already_paid".to_owned());
-    }
     books
         .save(&PaymentRecord {
             status: payment.status.as_str(),
@@ -96,12 +96,14 @@ pub async fn apply(
     Ok(Applied::New(done))
 }
 
-/// Has every effect that the payment should have had and has not.
+/// Has every effect that the payment should have had and has not. One that does not settle its
+/// order gets no goods and is not thanked for: a person decides; money that goes back is told.
 async fn carry_out(
     books: &mut Books,
     event: &PaymentEvent,
     payment: &Payment,
     events: &[PaymentEvent],
+    settles: bool,
 ) -> Result<Vec<Done>, ApplyError> {
     let had = books.effects().await?;
     let mut done = Vec::new();
@@ -109,6 +111,10 @@ async fn carry_out(
         match effect {
             // Sold before: what may have been given back since is not taken again.
             Effect::Stock(Hold::Taken) if had.contains(Movement::Taken.as_str()) => {}
+            Effect::Stock(Hold::Taken) if !settles => {
+                move_stock(books, payment, Hold::Nothing, &mut done).await?;
+            }
+            Effect::Tell(News::Received) if !settles => {}
             Effect::Stock(hold) => move_stock(books, payment, hold, &mut done).await?,
             Effect::Tell(news) if had.contains(&news.effect()) => {}
             Effect::Tell(news) => {

@@ -165,7 +165,7 @@ mod tests {
             gross: Some(Money::from_minor(1995, "EUR".parse().unwrap())),
             order: OrderRef {
                 invoice: Some("A-1".into()),
-                custom: None,
+                ..OrderRef::default()
             },
             lines: Vec::new(),
             payer: Payer {

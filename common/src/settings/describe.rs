@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Account, Engine, LogFormat, NotifyDriver, Settings, ShopDatabase, Unmatched};
+use super::{
+    Account, Engine, LogFormat, NotifyDriver, OrderPolicy, Settings, ShopDatabase, Unmatched,
+};
 
 /// What is shown in place of a secret.
 const SET: &str = "(set)";
@@ -29,6 +31,10 @@ impl Settings {
         put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
         put("admin.listen", self.admin.listen.to_string());
         self.describe_verifier(&mut put);
+        if !self.orders.secrets.is_empty() {
+            let secrets = self.orders.secrets.len();
+            put("orders.secret", format!("{SET}, {secrets} secret(s)"));
+        }
         put(
             "fulfiller.concurrency",
             self.fulfiller.concurrency.to_string(),
@@ -97,6 +103,12 @@ impl Settings {
         put("verifier.give_up_after", wait(verifier.give_up_after));
         put("verifier.recheck_after", wait(verifier.recheck_after));
         put("verifier.unmatched", unmatched.to_owned());
+        let orders = match verifier.orders {
+            OrderPolicy::Optional => "optional",
+            OrderPolicy::Required => "required",
+        };
+        put("verifier.orders", orders.to_owned());
+        put("verifier.tolerance", verifier.tolerance.to_string());
         put("verifier.claim_lease", wait(verifier.claim_lease));
         put("verifier.claim_ttl", wait(verifier.claim_ttl));
         let failures = verifier.breaker_failures.to_string();

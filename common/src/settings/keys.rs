@@ -49,7 +49,7 @@ const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 45] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -131,6 +131,16 @@ pub const KEYS: [Key; 42] = [
         "`quarantine` or `accept`",
     ),
     key(
+        "verifier.orders",
+        "optional",
+        "`optional` or `required`",
+    ),
+    key(
+        "verifier.tolerance",
+        "0",
+        "minor units (cents), a whole number from 0 to 1000000",
+    ),
+    key(
         "verifier.claim_lease",
         "60s",
         "a duration from 1s to 1 day, longer than verifier.postback_timeout",
@@ -150,6 +160,11 @@ pub const KEYS: [Key; 42] = [
         "10s",
         "a duration from 100ms to 1h",
     ),
+    optional(
+        "orders.secret",
+        "one or more secrets of at least 16 characters, separated by commas; the first one signs",
+    )
+    .secret(),
     key("fulfiller.concurrency", "8", COUNT),
     key("notify.driver", "maildir", "`maildir` or `smtp`"),
     key(

@@ -15,10 +15,11 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, Settings, ShopDatabase, Unmatched, VerifierSettings,
-    rules,
+    LogSettings, NotifyDriver, NotifySettings, OrderPolicy, OrderSettings, Settings, ShopDatabase,
+    Unmatched, VerifierSettings, rules,
 };
 use crate::event::Environment;
+use crate::order::signature::SECRET_LEAST;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -193,6 +194,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let ingest = read_ingest(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
+    let orders = read_orders(reader);
     let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
     let notify = read_notify(reader, data_dir.as_deref());
     let ladder = reader.read("retry.ladder", ladder);
@@ -206,6 +208,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         ingest: ingest?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
+        orders: orders?,
         fulfiller: FulfillerSettings {
             concurrency: fulfiller?,
         },
@@ -304,6 +307,12 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         "accept" => Some(Unmatched::Accept),
         _ => None,
     });
+    let orders = reader.read("verifier.orders", |text| match text {
+        "optional" => Some(OrderPolicy::Optional),
+        "required" => Some(OrderPolicy::Required),
+        _ => None,
+    });
+    let tolerance = reader.number("verifier.tolerance", 0, 1_000_000);
     let claim_lease = reader.duration("verifier.claim_lease", SECOND, DAY);
     let claim_ttl = reader.duration(
         "verifier.claim_ttl",
@@ -319,10 +328,27 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         give_up_after: give_up_after?,
         recheck_after: recheck_after?,
         unmatched: unmatched?,
+        orders: orders?,
+        tolerance: tolerance?,
         claim_lease: claim_lease?,
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
+    })
+}
+
+fn read_orders(reader: &mut Reader) -> Option<OrderSettings> {
+    let secrets = reader.read_optional("orders.secret", |text| {
+        text.split(',')
+            .map(str::trim)
+            .map(|secret| {
+                let is_long = secret.len() >= SECRET_LEAST;
+                is_long.then(|| SecretString::from(secret))
+            })
+            .collect::<Option<Vec<_>>>()
+    });
+    Some(OrderSettings {
+        secrets: secrets.ok()?.unwrap_or_default(),
     })
 }
 

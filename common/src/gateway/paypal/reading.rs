@@ -31,6 +31,7 @@ pub(super) fn read(raw: &RawNotification, account: &Account) -> Result<Notificat
     };
     Ok(Notification {
         claimed_environment: claimed_environment(raw.source, &fields),
+        added: amount::added(&fields),
         payee: context.payee,
         readings,
     })
@@ -155,6 +156,7 @@ impl<'a> Context<'a> {
             order: OrderRef {
                 invoice: fields.owned("invoice"),
                 custom: fields.owned("custom"),
+                bound: None,
             },
             lines: Vec::new(),
             payer: party::payer(fields),
