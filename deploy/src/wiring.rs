@@ -1,6 +1,7 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+mod orders;
 mod stages;
 
 use std::collections::BTreeMap;
