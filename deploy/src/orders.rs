@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn a_list_is_read_with_and_without_lines() {
         let orders = read(
-            "id,total,currency,lines\n1001,19.80,EUR,MUG=2; POT=1;MUG=1\n1002,500,JPY,\n".as_bytes(),
+            "id,total,currency,lines\n1001,19.80,EUR,MUG=2; POT=1;MUG=1\n1002,500,JPY,\n"
+                .as_bytes(),
         )
         .unwrap();
         assert_eq!(orders.len(), 2);

@@ -142,3 +142,78 @@ impl Case {
         flags.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use quittance_common::disposition::Wait;
+    use quittance_common::ids::MessageId;
+    use quittance_common::message::{Headers, MessageKind};
+
+    fn message() -> Message {
+        Message {
+            id: MessageId::from_name("m"),
+            kind: MessageKind::NotificationV1,
+            content_type: String::new(),
+            timestamp: jiff::Timestamp::UNIX_EPOCH,
+            headers: Headers::default(),
+            body: Bytes::from_static(b"txn_id=T1"),
+        }
+    }
+
+    fn parked(lot: Lot) -> Decision {
+        Decision::Park(lot, Reason::of("amount_mismatch"), "too little".into())
+    }
+
+    fn written(case: &Case, decision: Option<&Decision>) -> Option<NewDecision> {
+        case.decision(&message(), decision, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_message_that_waits_is_not_settled_and_not_written_down() {
+        let mut case = Case::default();
+        assert!(written(&case, None).is_none());
+        // Asked once and called invalid, it waits for its second look.
+        case.settle(Settled::Invalid);
+        let wait = Wait::Counted {
+            at_least: std::time::Duration::ZERO,
+        };
+        let later = Decision::Retry(wait, Reason::of("invalid"), String::new());
+        assert!(written(&case, Some(&later)).is_none());
+    }
+
+    #[test]
+    fn what_goes_to_quarantine_is_kept_with_its_bytes_and_what_is_dead_is_not() {
+        let mut case = Case::default();
+        case.settle(Settled::Refused);
+        let kept = written(&case, Some(&parked(Lot::Quarantine))).unwrap();
+        assert_eq!(
+            (kept.outcome, kept.detail.as_str()),
+            ("refused", "too little")
+        );
+        assert_eq!(kept.parked.unwrap().message, message());
+        let gave_up = written(&Case::default(), Some(&parked(Lot::Dead))).unwrap();
+        assert_eq!(gave_up.outcome, "gave_up");
+        assert!(gave_up.parked.is_none());
+    }
+
+    #[test]
+    fn only_what_has_an_effect_or_can_be_released_waits_for_the_database() {
+        let waits = |settled| {
+            let mut case = Case::default();
+            case.settle(settled);
+            case.must_be_kept()
+        };
+        assert!(waits(Settled::Verified) && waits(Settled::Refused));
+        for settled in [
+            Settled::Duplicate,
+            Settled::Invalid,
+            Settled::Unreadable,
+            Settled::Conflict,
+            Settled::GaveUp,
+        ] {
+            assert!(!waits(settled), "{settled:?}");
+        }
+    }
+}

@@ -200,8 +200,7 @@ fn check_reading(
         return Ok(None);
     };
     if let Some(gross) = gross
-        && let Some(Some(flag)) =
-            notes.judge(price::amount(&expected, gross, policy.tolerance))?
+        && let Some(Some(flag)) = notes.judge(price::amount(&expected, gross, policy.tolerance))?
     {
         notes.flag(flag);
     }
@@ -218,9 +217,7 @@ pub fn skus(notification: &Notification) -> Vec<Sku> {
         .readings
         .iter()
         .flat_map(|reading| &reading.data.lines);
-    let mut skus: Vec<Sku> = lines
-        .filter_map(|line: &Line| line.sku.clone())
-        .collect();
+    let mut skus: Vec<Sku> = lines.filter_map(|line: &Line| line.sku.clone()).collect();
     skus.sort();
     skus.dedup();
     skus

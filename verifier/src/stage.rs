@@ -112,7 +112,9 @@ impl Verifier {
             return Ok(done());
         }
         failpoint::hit("verifier.before_postback");
-        let proof = self.authenticate(&raw, account, message, &read, case).await?;
+        let proof = self
+            .authenticate(&raw, account, message, &read, case)
+            .await?;
         failpoint::hit("verifier.after_postback");
         let notification = read.map_err(|error| {
             self.metrics
@@ -341,7 +343,10 @@ impl Verifier {
                     held.claims.push(claim);
                     match envelope(&event, message) {
                         Ok(forward) => {
-                            publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
+                            publish.push((
+                                Destination::Queue(QueueId::Work(WorkQueue::Fulfil)),
+                                forward,
+                            ));
                             continue;
                         }
                         Err(decision) => decision,

@@ -121,7 +121,8 @@ fn mac(secret: &SecretString, id: &str, total: Money, items: &Quantities) -> Opt
         // Writing to a String cannot fail.
         writeln!(canonical, "{}:{sku}={quantity}", sku.as_str().len()).ok();
     }
-    let mut mac = <Hmac<Sha256> as hmac::Mac>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
+    let mut mac =
+        <Hmac<Sha256> as hmac::Mac>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
     mac.update(canonical.as_bytes());
     Some(mac)
 }
@@ -134,7 +135,10 @@ mod tests {
         Order {
             id: id.parse().unwrap(),
             total: Money::from_minor(minor, "EUR".parse().unwrap()),
-            lines: lines.iter().map(|(s, n)| (s.parse().unwrap(), *n)).collect(),
+            lines: lines
+                .iter()
+                .map(|(s, n)| (s.parse().unwrap(), *n))
+                .collect(),
         }
     }
 
@@ -147,7 +151,10 @@ mod tests {
         let order = order("A.1 ü/7", 1980, &[]);
         let custom = sign(&order, &secret("the former secret")).unwrap();
         let secrets = [secret("the newer secret!"), secret("the former secret")];
-        let valid = Signed::Valid { id: order.id, total: order.total };
+        let valid = Signed::Valid {
+            id: order.id,
+            total: order.total,
+        };
         assert_eq!(read(&custom, &secrets, None), valid);
         assert_eq!(read(&custom, &secrets[..1], None), Signed::Invalid);
     }
@@ -160,9 +167,17 @@ mod tests {
             "q1.MTAwMQ.1980.EUR.ryXNOEjdF_hGq8-AImFbCcwvzMTgLpzIIvrGLb0n1Wo"
         );
         let longest = "x".repeat(127);
-        let custom = sign(&order(&longest, i64::MAX, &[]), &secret("a secret of a shop")).unwrap();
+        let custom = sign(
+            &order(&longest, i64::MAX, &[]),
+            &secret("a secret of a shop"),
+        )
+        .unwrap();
         assert!(custom.len() <= LIMIT, "{}", custom.len());
-        assert!(custom.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)));
+        assert!(
+            custom
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        );
     }
 
     #[test]
@@ -190,12 +205,22 @@ mod tests {
         let secrets = [secret("a secret of a shop")];
         let order = order("1001", 1980, &[("MUG", 2)]);
         let custom = sign(&order, &secrets[0]).unwrap();
-        let valid = Signed::Valid { id: order.id.clone(), total: order.total };
+        let valid = Signed::Valid {
+            id: order.id.clone(),
+            total: order.total,
+        };
         assert_eq!(read(&custom, &secrets, Some(&order.lines)), valid);
         let more: Quantities = [("MUG".parse().unwrap(), 20)].into();
         assert_eq!(read(&custom, &secrets, Some(&more)), Signed::Invalid);
         assert_eq!(read(&custom, &secrets, None), Signed::Invalid);
-        let plain = sign(&Order { lines: Quantities::new(), ..order }, &secrets[0]).unwrap();
+        let plain = sign(
+            &Order {
+                lines: Quantities::new(),
+                ..order
+            },
+            &secrets[0],
+        )
+        .unwrap();
         assert_eq!(read(&plain, &secrets, Some(&more)), valid);
     }
 }

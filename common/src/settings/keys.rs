@@ -130,11 +130,7 @@ pub const KEYS: [Key; 45] = [
         "quarantine",
         "`quarantine` or `accept`",
     ),
-    key(
-        "verifier.orders",
-        "optional",
-        "`optional` or `required`",
-    ),
+    key("verifier.orders", "optional", "`optional` or `required`"),
     key(
         "verifier.tolerance",
         "0",

@@ -123,22 +123,17 @@ async fn insert(
         return Ok(false);
     }
     for (sku, quantity) in &order.lines {
-        sqlx::query(
-            "INSERT INTO shop_order_line (order_id, sku, quantity) VALUES ($1, $2, $3)",
-        )
-        .bind(order.id.as_str())
-        .bind(sku.as_str())
-        .bind(i64::try_from(*quantity).unwrap_or(i64::MAX))
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query("INSERT INTO shop_order_line (order_id, sku, quantity) VALUES ($1, $2, $3)")
+            .bind(order.id.as_str())
+            .bind(sku.as_str())
+            .bind(i64::try_from(*quantity).unwrap_or(i64::MAX))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(true)
 }
 
-async fn read_order(
-    connection: &mut AnyConnection,
-    id: &str,
-) -> Result<Option<Order>, ShopError> {
+async fn read_order(connection: &mut AnyConnection, id: &str) -> Result<Option<Order>, ShopError> {
     let doing = "reading an order";
     let row = sqlx::query("SELECT total_minor, currency FROM shop_order WHERE id = $1")
         .bind(id)
@@ -203,7 +198,10 @@ mod tests {
         Order {
             id: id.parse().unwrap(),
             total: Money::from_minor(minor, "EUR".parse().unwrap()),
-            lines: lines.iter().map(|(s, n)| (s.parse().unwrap(), *n)).collect(),
+            lines: lines
+                .iter()
+                .map(|(s, n)| (s.parse().unwrap(), *n))
+                .collect(),
         }
     }
 
@@ -217,12 +215,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let shop = shop(&folder).await;
         let order = order("1001", 1980, &[("MUG", 2)]);
-        shop.add_orders(std::slice::from_ref(&order), now()).await.unwrap();
+        shop.add_orders(std::slice::from_ref(&order), now())
+            .await
+            .unwrap();
         let found = shop.orders(&["1001", "1002"]).await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[&order.id], order);
         let listed = shop.order_list().await.unwrap().remove(0);
-        assert_eq!((listed.total.as_str(), listed.lines), ("19.80", vec!["MUG=2".to_owned()]));
+        assert_eq!(
+            (listed.total.as_str(), listed.lines),
+            ("19.80", vec!["MUG=2".to_owned()])
+        );
     }
 
     #[tokio::test]
@@ -231,9 +234,14 @@ mod tests {
         let shop = shop(&folder).await;
         let first = order("1001", 1980, &[("MUG", 2)]);
         for _ in 0..2 {
-            shop.add_orders(std::slice::from_ref(&first), now()).await.unwrap();
+            shop.add_orders(std::slice::from_ref(&first), now())
+                .await
+                .unwrap();
         }
-        for other in [order("1001", 1, &[("MUG", 2)]), order("1001", 1980, &[("MUG", 3)])] {
+        for other in [
+            order("1001", 1, &[("MUG", 2)]),
+            order("1001", 1980, &[("MUG", 3)]),
+        ] {
             let both = [order("1002", 500, &[]), other];
             let error = shop.add_orders(&both, now()).await.unwrap_err();
             assert!(matches!(error, ShopError::OrderDiffers(id) if id == "1001"));

@@ -115,7 +115,11 @@ impl Shop {
              lease_until, published_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0) \
              ON CONFLICT (id) DO NOTHING",
         )
-        .bind(message.derive(&format!("release/{}", row.reason)).to_string())
+        .bind(
+            message
+                .derive(&format!("release/{}", row.reason))
+                .to_string(),
+        )
         .bind(row.message_id.as_str())
         .bind(row.reason.as_str())
         .bind(release.because.as_str())
@@ -200,7 +204,10 @@ impl Shop {
             let (gateway, account) = (text(2)?, text(3)?);
             let is_it = text(1)? == body
                 && headers.gateway.is_some_and(|own| own.as_str() == gateway)
-                && headers.account.as_ref().is_some_and(|own| own.as_str() == account);
+                && headers
+                    .account
+                    .as_ref()
+                    .is_some_and(|own| own.as_str() == account);
             if is_it {
                 let reason = text(0)?.parse().map_err(ShopError::unreadable("reason"))?;
                 waived.insert(reason);
@@ -234,7 +241,9 @@ fn read_message(row: &AnyRow, release: &str) -> Result<Message, ShopError> {
         .decode(text(6)?)
         .map_err(ShopError::unreadable("body"))?;
     Ok(Message {
-        id: text(1)?.parse().map_err(ShopError::unreadable("message id"))?,
+        id: text(1)?
+            .parse()
+            .map_err(ShopError::unreadable("message id"))?,
         kind: MessageKind::parse(&text(2)?),
         content_type: text(3)?,
         timestamp: Timestamp::from_millisecond(made_at).map_err(ShopError::unreadable("time"))?,

@@ -5,10 +5,7 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
 use super::{Dialect, ShopError};
 
 /// The steps: version N is reached by running step N. Only ever appended to.
-const STEPS: [&str; 2] = [
-    include_str!("schema/v1.sql"),
-    include_str!("schema/v2.sql"),
-];
+const STEPS: [&str; 2] = [include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
 /// Any number; the same in every process that guards this schema.
 const ADVISORY_LOCK: &str = "SELECT pg_advisory_xact_lock(7307199623458)";

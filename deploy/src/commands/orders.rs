@@ -74,9 +74,11 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
             writeln!(context.out, "imported {} orders", orders.len())?;
         }
         Command::Sign(terms) => {
-            let secret = settings.orders.secrets.first().context(
-                "no secret to sign with: set orders.secret, or orders.secret_file",
-            )?;
+            let secret = settings
+                .orders
+                .secrets
+                .first()
+                .context("no secret to sign with: set orders.secret, or orders.secret_file")?;
             let custom = signature::sign(&terms.order()?, secret)?;
             writeln!(context.out, "{custom}")?;
         }

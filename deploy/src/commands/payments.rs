@@ -96,7 +96,10 @@ async fn release(
     anyhow::ensure!(!because.trim().is_empty(), "--because must say something");
     let by = by.unwrap_or_else(system_user);
     let outcomes = books.release(txn, by.clone(), because).await?;
-    anyhow::ensure!(!outcomes.is_empty(), "nothing of payment {txn} waits for a release");
+    anyhow::ensure!(
+        !outcomes.is_empty(),
+        "nothing of payment {txn} waits for a release"
+    );
     let mut impossible = Vec::new();
     for outcome in &outcomes {
         match outcome {

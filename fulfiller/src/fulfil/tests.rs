@@ -285,15 +285,24 @@ async fn a_second_payment_for_a_settled_order_gets_no_goods_and_waits_for_a_pers
     apply(&shop, &pending, at(2)).await.unwrap();
     assert_eq!(mugs(&shop).await, (8, 2, 0));
     let second = apply(&shop, &for_order("T2", "1001"), at(3)).await.unwrap();
-    assert_eq!(mugs(&shop).await, (8, 0, 0), "what it had reserved is free again");
+    assert_eq!(
+        mugs(&shop).await,
+        (8, 0, 0),
+        "what it had reserved is free again"
+    );
     assert_eq!(flags_of(&shop, "T2").await, ["order_already_paid"]);
     assert!(flags_of(&shop, "T1").await.is_empty());
     let Applied::New(done) = second else {
         panic!("{second:?}")
     };
-    assert!(!done.iter().any(|done| done.effect == "mail_received"), "{done:?}");
+    assert!(
+        !done.iter().any(|done| done.effect == "mail_received"),
+        "{done:?}"
+    );
     // Given back, it is told, and the first payment keeps its goods.
-    apply(&shop, &refund("T2", "R2", 2000), at(4)).await.unwrap();
+    apply(&shop, &refund("T2", "R2", 2000), at(4))
+        .await
+        .unwrap();
     assert_eq!(mugs(&shop).await, (8, 0, 0));
 }
 
@@ -309,7 +318,10 @@ async fn a_transaction_that_settled_an_order_cannot_settle_another_one() {
     assert_eq!(flags_of(&shop, "T1").await, ["settles_another_order"]);
     assert_eq!(mugs(&shop).await, (8, 0, 0));
     apply(&shop, &for_order("T3", "1002"), at(3)).await.unwrap();
-    assert!(flags_of(&shop, "T3").await.is_empty(), "its own payment settles it");
+    assert!(
+        flags_of(&shop, "T3").await.is_empty(),
+        "its own payment settles it"
+    );
     assert_eq!(mugs(&shop).await, (6, 0, 0));
 }
 

@@ -9,6 +9,7 @@ mod forgeries;
 mod gateway;
 mod harness;
 mod http_in;
+mod orders;
 mod own_broker;
 mod payments;
 mod pipeline;

@@ -70,7 +70,10 @@ async fn a_decision_written_twice_is_told_once() {
     }
     let told = shop.decisions("TX1").await.unwrap();
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].reason.as_str(), told[0].attempt), ("amount_mismatch", 3));
+    assert_eq!(
+        (told[0].reason.as_str(), told[0].attempt),
+        ("amount_mismatch", 3)
+    );
     assert!(shop.decisions("TX2").await.unwrap().is_empty());
 }
 
@@ -89,7 +92,10 @@ async fn a_released_message_comes_back_byte_for_byte_once_and_without_its_histor
     let (id, again) = shop.next_release(now()).await.unwrap().unwrap();
     assert_eq!((again.id, &again.body), (original.id, &original.body));
     assert_eq!(again.headers.account, original.headers.account);
-    assert_eq!((again.headers.attempt, again.headers.first_failed_at), (0, None));
+    assert_eq!(
+        (again.headers.attempt, again.headers.first_failed_at),
+        (0, None)
+    );
     assert_eq!(again.headers.other.get(RELEASE_HEADER), Some(&id));
     assert_eq!(shop.next_release(now()).await.unwrap(), None, "leased");
     shop.release_published(&id, now()).await.unwrap();
@@ -118,11 +124,19 @@ async fn a_waiver_is_for_these_bytes_of_this_account_and_for_what_was_seen() {
     assert!(shop.waived(&original).await.unwrap().is_empty());
     let decision = parked(&original, "refused", "amount_mismatch");
     shop.record_decision(&decision).await.unwrap();
-    assert!(shop.waived(&original).await.unwrap().is_empty(), "nobody has said so");
+    assert!(
+        shop.waived(&original).await.unwrap().is_empty(),
+        "nobody has said so"
+    );
     shop.release("TX1", &word()).await.unwrap();
     let waived = shop.waived(&original).await.unwrap();
     assert_eq!(waived, [Reason::of("amount_mismatch")].into());
-    assert!(shop.waived(&message(b"txn_id=TX2")).await.unwrap().is_empty());
+    assert!(
+        shop.waived(&message(b"txn_id=TX2"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let mut elsewhere = original.clone();
     elsewhere.headers.account = "other".parse().ok();
     assert!(shop.waived(&elsewhere).await.unwrap().is_empty());
@@ -140,7 +154,9 @@ async fn what_the_gateway_calls_invalid_cannot_be_released() {
     let folder = tempfile::tempdir().unwrap();
     let shop = shop(&folder).await;
     let forged = message(b"txn_id=TX1");
-    shop.record_decision(&parked(&forged, "invalid", "invalid")).await.unwrap();
+    shop.record_decision(&parked(&forged, "invalid", "invalid"))
+        .await
+        .unwrap();
     let outcome = shop.release("TX1", &word()).await.unwrap();
     assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
     assert_eq!(shop.next_release(now()).await.unwrap(), None);

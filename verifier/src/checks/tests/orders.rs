@@ -39,7 +39,10 @@ fn the_amount_of_an_order_is_compared_together_with_its_currency() {
     let yen = with_invoice(paid("500 JPY", vec![]), "1001");
     let dollars = with_invoice(paid("500 USD", vec![]), "1001");
     assert_eq!(checked(&yen, &known, policy(&[])), bound("1001"));
-    assert_eq!(checked(&dollars, &known, policy(&[])), refused("currency_mismatch"));
+    assert_eq!(
+        checked(&dollars, &known, policy(&[])),
+        refused("currency_mismatch")
+    );
 }
 
 #[test]
@@ -67,7 +70,10 @@ fn the_right_amount_for_other_items_than_ordered_is_refused() {
         vec![line("TEA", 2), line("POT", 1), line("RICE", 1)],
         vec![line("TEA", 2), nameless],
     ] {
-        assert_eq!(checked(&cart(other), &known, policy(&[])), refused("items_mismatch"));
+        assert_eq!(
+            checked(&cart(other), &known, policy(&[])),
+            refused("items_mismatch")
+        );
     }
     let told_nothing = checked(&cart(vec![]), &known, policy(&[])).unwrap();
     assert_eq!(told_nothing.0, ["items_not_told"]);
@@ -77,24 +83,34 @@ fn the_right_amount_for_other_items_than_ordered_is_refused() {
 fn a_signed_order_binds_total_currency_and_items_without_a_database() {
     let secrets = secrets();
     let custom = signature::sign(&order("1001", "29.00 EUR", &[("TEA", 2)]), &secrets[0]).unwrap();
-    let pay = |gross: &str, quantity| with_custom(paid(gross, vec![line("TEA", quantity)]), &custom);
+    let pay =
+        |gross: &str, quantity| with_custom(paid(gross, vec![line("TEA", quantity)]), &custom);
     let check = |notification| checked(&notification, &known(&[]), policy(&secrets));
     assert_eq!(check(pay("29.00 EUR", 2)), bound("1001"));
     assert_eq!(check(pay("28.99 EUR", 2)), refused("amount_mismatch"));
     assert_eq!(check(pay("29.00 USD", 2)), refused("currency_mismatch"));
-    assert_eq!(check(pay("29.00 EUR", 20)), refused("order_signature_invalid"));
+    assert_eq!(
+        check(pay("29.00 EUR", 20)),
+        refused("order_signature_invalid")
+    );
 }
 
 #[test]
 fn a_forged_signature_is_refused_even_where_the_catalogue_would_agree() {
     let secrets = secrets();
-    let forged = with_custom(paid("9.00 EUR", vec![line("TEA", 2)]), "q1.MTAwMQ.900.EUR.AAAA");
+    let forged = with_custom(
+        paid("9.00 EUR", vec![line("TEA", 2)]),
+        "q1.MTAwMQ.900.EUR.AAAA",
+    );
     assert_eq!(
         checked(&forged, &known(&[]), policy(&secrets)),
         refused("order_signature_invalid")
     );
     // A shop that signs nothing may write what it likes.
-    assert_eq!(checked(&forged, &known(&[]), policy(&[])), Ok((vec![], None)));
+    assert_eq!(
+        checked(&forged, &known(&[]), policy(&[])),
+        Ok((vec![], None))
+    );
 }
 
 #[test]
@@ -104,9 +120,15 @@ fn a_signed_order_comes_before_a_registered_one_and_that_before_the_catalogue() 
     let custom = signature::sign(&order("1001", "7.00 EUR", &[]), &secrets[0]).unwrap();
     let tea = || with_invoice(paid("7.00 EUR", vec![line("TEA", 2)]), "1002");
     let signed = with_custom(tea(), &custom);
-    assert_eq!(checked(&signed, &registered, policy(&secrets)), bound("1001"));
+    assert_eq!(
+        checked(&signed, &registered, policy(&secrets)),
+        bound("1001")
+    );
     let (flags, order) = checked(&tea(), &registered, policy(&secrets)).unwrap();
-    assert_eq!((flags, order.as_deref()), (vec!["overpaid".to_owned()], Some("1002")));
+    assert_eq!(
+        (flags, order.as_deref()),
+        (vec!["overpaid".to_owned()], Some("1002"))
+    );
     assert_eq!(
         checked(&tea(), &known(&[]), policy(&secrets)),
         refused("amount_mismatch"),
@@ -116,11 +138,20 @@ fn a_signed_order_comes_before_a_registered_one_and_that_before_the_catalogue() 
 
 #[test]
 fn an_order_is_found_by_invoice_or_by_custom_and_never_by_two_that_differ() {
-    let known = known(&[order("1001", "5.00 EUR", &[]), order("1002", "5.00 EUR", &[])]);
+    let known = known(&[
+        order("1001", "5.00 EUR", &[]),
+        order("1002", "5.00 EUR", &[]),
+    ]);
     let pay = || paid("5.00 EUR", vec![]);
-    assert_eq!(checked(&with_custom(pay(), "1002"), &known, policy(&[])), bound("1002"));
+    assert_eq!(
+        checked(&with_custom(pay(), "1002"), &known, policy(&[])),
+        bound("1002")
+    );
     let both = with_custom(with_invoice(pay(), "1001"), "1002");
-    assert_eq!(checked(&both, &known, policy(&[])), refused("order_ambiguous"));
+    assert_eq!(
+        checked(&both, &known, policy(&[])),
+        refused("order_ambiguous")
+    );
 }
 
 #[test]
@@ -137,9 +168,15 @@ fn where_orders_are_required_the_catalogue_does_not_help() {
         ..policy(&[])
     };
     let tea = || paid("9.00 EUR", vec![line("TEA", 2)]);
-    assert_eq!(checked(&tea(), &known(&[]), required), refused("order_missing"));
+    assert_eq!(
+        checked(&tea(), &known(&[]), required),
+        refused("order_missing")
+    );
     let unknown = with_invoice(tea(), "1001");
-    assert_eq!(checked(&unknown, &known(&[]), required), refused("order_unknown"));
+    assert_eq!(
+        checked(&unknown, &known(&[]), required),
+        refused("order_unknown")
+    );
     let registered = known(&[order("1001", "9.00 EUR", &[])]);
     assert_eq!(checked(&unknown, &registered, required), bound("1001"));
 }
@@ -152,10 +189,16 @@ fn a_cent_too_little_is_refused_unless_tolerated_and_a_cent_too_much_is_flagged(
         tolerance: 1,
         ..policy(&[])
     };
-    assert_eq!(checked(&pay("4.99 EUR"), &known, policy(&[])), refused("amount_mismatch"));
+    assert_eq!(
+        checked(&pay("4.99 EUR"), &known, policy(&[])),
+        refused("amount_mismatch")
+    );
     let flags = |gross: &str, policy| checked(&pay(gross), &known, policy).unwrap().0;
     assert_eq!(flags("4.99 EUR", tolerant), ["underpaid_within_tolerance"]);
-    assert_eq!(checked(&pay("4.98 EUR"), &known, tolerant), refused("amount_mismatch"));
+    assert_eq!(
+        checked(&pay("4.98 EUR"), &known, tolerant),
+        refused("amount_mismatch")
+    );
     assert_eq!(flags("5.01 EUR", policy(&[])), ["overpaid"]);
 }
 
@@ -165,8 +208,14 @@ fn shipping_and_tax_raise_what_the_catalogue_asks_and_are_asked_exactly() {
         added: Some(money("4.90 EUR")),
         ..paid(gross, vec![line("POT", 1)])
     };
-    assert_eq!(checked(&pay("24.90 EUR"), &known(&[]), policy(&[])), Ok((vec![], None)));
-    assert_eq!(checked(&pay("20.00 EUR"), &known(&[]), policy(&[])), refused("amount_mismatch"));
+    assert_eq!(
+        checked(&pay("24.90 EUR"), &known(&[]), policy(&[])),
+        Ok((vec![], None))
+    );
+    assert_eq!(
+        checked(&pay("20.00 EUR"), &known(&[]), policy(&[])),
+        refused("amount_mismatch")
+    );
     // The total of an order is all in all.
     let known = known(&[order("1001", "20.00 EUR", &[])]);
     let ordered = with_invoice(pay("20.00 EUR"), "1001");
@@ -178,10 +227,19 @@ fn a_renewal_is_held_against_its_price_and_settles_no_order() {
     let known = known(&[order("PLAN-1", "9.00 EUR", &[])]);
     for txn_type in [TxnType::SubscrPayment, TxnType::RecurringPayment] {
         let renewal = |gross: &str| {
-            of_type(with_invoice(paid(gross, vec![]), "PLAN-1"), txn_type.clone())
+            of_type(
+                with_invoice(paid(gross, vec![]), "PLAN-1"),
+                txn_type.clone(),
+            )
         };
-        assert_eq!(checked(&renewal("9.00 EUR"), &known, policy(&[])), Ok((vec![], None)));
-        assert_eq!(checked(&renewal("0.90 EUR"), &known, policy(&[])), refused("amount_mismatch"));
+        assert_eq!(
+            checked(&renewal("9.00 EUR"), &known, policy(&[])),
+            Ok((vec![], None))
+        );
+        assert_eq!(
+            checked(&renewal("0.90 EUR"), &known, policy(&[])),
+            refused("amount_mismatch")
+        );
         let by_item = of_type(paid("4.50 EUR", vec![line("TEA", 1)]), txn_type.clone());
         let required = Policy {
             orders: OrderPolicy::Required,
@@ -193,9 +251,16 @@ fn a_renewal_is_held_against_its_price_and_settles_no_order() {
 
 #[test]
 fn money_without_an_order_or_item_waits_for_a_person_and_is_no_error() {
-    for txn_type in [TxnType::MerchPmt, TxnType::SendMoney, TxnType::VirtualTerminal] {
+    for txn_type in [
+        TxnType::MerchPmt,
+        TxnType::SendMoney,
+        TxnType::VirtualTerminal,
+    ] {
         let bare = of_type(paid("9.00 EUR", vec![]), txn_type);
-        assert_eq!(checked(&bare, &known(&[]), policy(&[])), refused("unmatched_item"));
+        assert_eq!(
+            checked(&bare, &known(&[]), policy(&[])),
+            refused("unmatched_item")
+        );
         let accepting = Policy {
             unmatched: Unmatched::Accept,
             ..policy(&[])
