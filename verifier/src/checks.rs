@@ -46,7 +46,7 @@ impl Refusal {
         }
     }
 
-    fn compared(mut self, expected: impl ToString, found: impl ToString) -> Self {
+    fn compared(mut self, expected: &impl ToString, found: &impl ToString) -> Self {
         self.expected = Some(expected.to_string());
         self.found = Some(found.to_string());
         self

@@ -15,7 +15,7 @@ pub fn environment(claimed: Option<Environment>, account: Environment) -> Result
             "environment_mismatch",
             format!("the account is {account}, the message says {claimed}"),
         )
-        .compared(account, claimed)),
+        .compared(&account, &claimed)),
         _ => Ok(()),
     }
 }

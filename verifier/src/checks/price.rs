@@ -41,7 +41,7 @@ pub(super) fn incoming(event_type: EventType, gross: Option<Money>) -> Result<Mo
             "amount_not_positive",
             format!("a {event_type} of {gross} is no money coming in"),
         )
-        .compared("more than zero", gross)),
+        .compared(&"more than zero", &gross)),
         Some(gross) => Ok(gross),
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn amount(
     };
     let refusal = |reason| {
         let detail = format!("{} asks {total}, paid was {gross}", expected.by);
-        Err(Refusal::new(reason, detail).compared(total, gross))
+        Err(Refusal::new(reason, detail).compared(&total, &gross))
     };
     if total.currency() != gross.currency() {
         return refusal("currency_mismatch");
@@ -233,7 +233,7 @@ pub(super) fn items(expected: &Expectation, lines: &[Line]) -> Result<Option<Rea
         "items_mismatch",
         format!("ordered was {ordered}, paid was for {found}"),
     )
-    .compared(ordered, found))
+    .compared(&ordered, &found))
 }
 
 fn listed(quantities: &Quantities) -> String {
