@@ -65,3 +65,40 @@ async fn run(tx: &mut AnyConnection, step: &'static str) -> Result<(), sqlx::Err
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_version_1_knew_of_settled_orders_is_kept_by_version_2() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.sqlite");
+        let pool = AnyPool::connect(&format!("sqlite://{}?mode=rwc", file.display()))
+            .await
+            .unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        version(&mut connection).await.unwrap();
+        run(&mut connection, STEPS[0]).await.unwrap();
+        for statement in [
+            "INSERT INTO schema_version (version) VALUES (1)",
+            "INSERT INTO payment VALUES ('p:T1', 'paypal', 'live', 'default', 'payment', 'T1', \
+             'completed', 1, 0, 'EUR', '[]', 0, 0, 1)",
+            "INSERT INTO settled_order VALUES ('default', '1001', 'p:T1')",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+        }
+        drop(connection);
+        apply(&pool, Dialect::Sqlite).await.unwrap();
+        apply(&pool, Dialect::Sqlite).await.unwrap();
+        let row = sqlx::query("SELECT subject FROM settlement WHERE order_ref = '1001'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(row.get::<String, _>(0), "p:T1");
+    }
+}
