@@ -34,6 +34,7 @@ pub mod message;
 pub mod metrics;
 pub mod money;
 pub mod notification;
+pub mod order;
 pub mod quarantine_notice;
 pub mod queue;
 pub mod retry;

@@ -48,6 +48,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[verifier]`.
     pub verifier: VerifierSettings,
+    /// `[orders]`.
+    pub orders: OrderSettings,
     /// `[fulfiller]`.
     pub fulfiller: FulfillerSettings,
     /// `[notify]`.
@@ -152,6 +154,10 @@ pub struct VerifierSettings {
     pub recheck_after: Duration,
     /// `unmatched`: what happens when a price cannot be checked; default quarantine.
     pub unmatched: Unmatched,
+    /// `orders`: whether a payment must name an order that is known; default optional.
+    pub orders: OrderPolicy,
+    /// `tolerance`, default 0: minor units by which a payment may be too small.
+    pub tolerance: u32,
     /// `claim_lease`, default 60 s; longer than `postback_timeout`.
     pub claim_lease: Duration,
     /// `claim_ttl`, default 90 days; at least 35.
@@ -169,6 +175,23 @@ pub enum Unmatched {
     Quarantine,
     /// It is recorded and flagged.
     Accept,
+}
+
+/// Whether a payment must name an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderPolicy {
+    /// One without an order that is known is held against the catalogue.
+    Optional,
+    /// One without an order that is known goes to a person; renewals excepted.
+    Required,
+}
+
+/// `[orders]`.
+#[derive(Debug, Clone)]
+pub struct OrderSettings {
+    /// `secret`: the secrets of signed orders. The first one signs, every one is accepted, so
+    /// that a secret can be replaced. Empty: orders are not signed.
+    pub secrets: Vec<SecretString>,
 }
 
 /// `[fulfiller]`.

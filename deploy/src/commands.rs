@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod orders;
 mod payments;
 mod queues;
 mod rules;
@@ -62,6 +63,9 @@ enum Command {
     /// What the books say about payments.
     #[command(subcommand)]
     Payments(payments::Command),
+    /// Orders that payments are held against.
+    #[command(subcommand)]
+    Orders(orders::Command),
     /// What the books say about stock, and changing it.
     #[command(subcommand)]
     Stock(stock::Command),
@@ -150,6 +154,7 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
         Command::Topology(command) => topology::run(command, context).await,
         Command::Queues(command) => queues::run(command, context).await,
         Command::Payments(command) => payments::run(command, context).await,
+        Command::Orders(command) => orders::run(command, context).await,
         Command::Stock(command) => stock::run(command, context).await,
     }
 }

@@ -14,6 +14,7 @@
 pub mod catalogue;
 pub mod commands;
 pub mod demo;
+pub mod orders;
 pub mod output;
 pub mod sandbox;
 pub mod story;

@@ -1,6 +1,7 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+mod orders;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use quittance_common::queue::{Depth, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
-use quittance_common::settings::{Account, Engine, Settings, Unmatched};
+use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
@@ -89,20 +90,29 @@ pub fn checks_without_shop(
     notification: &Notification,
     account: &Account,
 ) -> Result<Vec<String>, String> {
-    let prices = checks::Prices::new();
-    let flags = checks::check(notification, account, &prices, Unmatched::Accept)
+    let (known, waived) = (checks::Known::default(), BTreeSet::new());
+    let policy = checks::Policy {
+        unmatched: Unmatched::Accept,
+        orders: OrderPolicy::Optional,
+        tolerance: 0,
+        secrets: &[],
+    };
+    let readings = checks::check(notification, account, &known, policy, &waived)
         .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
-    let is_priced = |flag: &str| flag == "unmatched_item";
+    let flags: BTreeSet<&str> = readings
+        .iter()
+        .flat_map(|passed| &passed.flags)
+        .map(Reason::as_str)
+        .collect();
     let mut passed = vec![
         "environment: passed".to_owned(),
         "receiver: passed".to_owned(),
     ];
-    if flags.iter().flatten().any(|flag| is_priced(flag.as_str())) {
+    if flags.contains("unmatched_item") {
         passed.push("price: needs the shop database".to_owned());
     }
-    let others = flags.iter().flatten().map(Reason::as_str);
-    let others: BTreeSet<&str> = others.filter(|flag| !is_priced(flag)).collect();
-    passed.extend(others.into_iter().map(|flag| format!("flag: {flag}")));
+    let others = flags.into_iter().filter(|flag| *flag != "unmatched_item");
+    passed.extend(others.map(|flag| format!("flag: {flag}")));
     Ok(passed)
 }
 

@@ -116,8 +116,8 @@ pub struct Payment {
     pub lines: BTreeMap<Sku, i64>,
     /// What a person should see, as reason codes.
     pub flags: BTreeSet<String>,
-    /// The order that this payment settles: the invoice of a payment that is paid and not one of
-    /// a series (renewals repeat the invoice).
+    /// The order that this payment settles: the one that the checks bound it to, or else its
+    /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
     pub settles: Option<String>,
     /// Whether the money was there at some time and nothing speaks against it.
     paid: bool,
@@ -192,7 +192,18 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
     let settles = sound
         .iter()
         .filter(|event| !is_of_a_series(event))
-        .find_map(|event| event.data.order.invoice.clone());
+        .find_map(|event| {
+            let order = &event.data.order;
+            let bound = order.bound.as_ref().map(ToString::to_string);
+            bound.or_else(|| order.invoice.clone())
+        });
+    let bound: BTreeSet<_> = sound
+        .iter()
+        .filter_map(|event| event.data.order.bound.as_ref())
+        .collect();
+    if bound.len() > 1 {
+        flags.insert("settles_another_order".to_owned());
+    }
 
     let status = match (completed.is_empty(), refusal) {
         _ if reversed => Status::Reversed,

@@ -315,7 +315,7 @@ fn sample(news: News) -> Announcement {
         gross: sample_amount(),
         order: OrderRef {
             invoice: Some("SAMPLE".to_owned()),
-            custom: None,
+            ..OrderRef::default()
         },
         lines: vec![Line {
             sku: None,

@@ -13,6 +13,7 @@ use quittance_common::shop::{Shop, ShopError};
 use crate::breaker::Policy;
 use crate::metrics::Metrics;
 use crate::postback::Postback;
+use crate::releases;
 use crate::stage::Verifier;
 
 /// Why the verifier ended otherwise than by being told to.
@@ -55,10 +56,14 @@ pub async fn run(
         Arc::clone(&settings),
         postback,
         claims,
-        shop,
+        shop.clone(),
         metrics,
         shared,
     );
-    consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency).await?;
-    Ok(())
+    let releases = releases::publish(shell.clone(), shop);
+    let stage = consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency);
+    tokio::select! {
+        ended = stage => Ok(ended?),
+        never = releases => match never {},
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Account, Engine, HttpTarget, LogFormat, NotifyDriver, Settings, ShopDatabase, StockDriver,
-    Unmatched,
+    Account, Engine, HttpTarget, LogFormat, NotifyDriver, OrderPolicy, Settings, ShopDatabase,
+    StockDriver, Unmatched,
 };
 
 /// What is shown in place of a secret.
@@ -32,6 +32,10 @@ impl Settings {
         put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
         put("admin.listen", self.admin.listen.to_string());
         self.describe_verifier(&mut put);
+        if !self.orders.secrets.is_empty() {
+            let secrets = self.orders.secrets.len();
+            put("orders.secret", format!("{SET}, {secrets} secret(s)"));
+        }
         put(
             "fulfiller.concurrency",
             self.fulfiller.concurrency.to_string(),
@@ -126,6 +130,12 @@ impl Settings {
         put("verifier.give_up_after", wait(verifier.give_up_after));
         put("verifier.recheck_after", wait(verifier.recheck_after));
         put("verifier.unmatched", unmatched.to_owned());
+        let orders = match verifier.orders {
+            OrderPolicy::Optional => "optional",
+            OrderPolicy::Required => "required",
+        };
+        put("verifier.orders", orders.to_owned());
+        put("verifier.tolerance", verifier.tolerance.to_string());
         put("verifier.claim_lease", wait(verifier.claim_lease));
         put("verifier.claim_ttl", wait(verifier.claim_ttl));
         let failures = verifier.breaker_failures.to_string();

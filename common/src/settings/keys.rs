@@ -52,7 +52,7 @@ const HOOK_URL: &str = "an https:// URL of a public host (any host and http:// w
 const HOOK_SECRETS: &str = "one or more secrets `whsec_` and base64 of 24 to 64 bytes, the newest first, separated by commas";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 63] = [
+pub const KEYS: [Key; 66] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -133,6 +133,12 @@ pub const KEYS: [Key; 63] = [
         "quarantine",
         "`quarantine` or `accept`",
     ),
+    key("verifier.orders", "optional", "`optional` or `required`"),
+    key(
+        "verifier.tolerance",
+        "0",
+        "minor units (cents), a whole number from 0 to 1000000",
+    ),
     key(
         "verifier.claim_lease",
         "60s",
@@ -153,6 +159,11 @@ pub const KEYS: [Key; 63] = [
         "10s",
         "a duration from 100ms to 1h",
     ),
+    optional(
+        "orders.secret",
+        "one or more secrets of at least 16 characters, separated by commas; the first one signs",
+    )
+    .secret(),
     key("fulfiller.concurrency", "8", COUNT),
     key(
         "fulfiller.reserve_for",

@@ -17,9 +17,11 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, Restock, Settings, ShopDatabase, Unmatched, VerifierSettings, rule_tables, rules,
+    LogSettings, OrderPolicy, OrderSettings, Restock, Settings, ShopDatabase, Unmatched,
+    VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
+use crate::order::signature::SECRET_LEAST;
 use outlets::{read_notify, read_stock};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -192,6 +194,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let ingest = read_ingest(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
+    let orders = read_orders(reader);
     let fulfiller = read_fulfiller(reader);
     let notify = read_notify(reader, data_dir.as_deref());
     let stock = read_stock(reader);
@@ -207,6 +210,7 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         ingest: ingest?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
+        orders: orders?,
         fulfiller: fulfiller?,
         notify: notify?,
         stock: stock?,
@@ -305,6 +309,12 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         "accept" => Some(Unmatched::Accept),
         _ => None,
     });
+    let orders = reader.read("verifier.orders", |text| match text {
+        "optional" => Some(OrderPolicy::Optional),
+        "required" => Some(OrderPolicy::Required),
+        _ => None,
+    });
+    let tolerance = reader.number("verifier.tolerance", 0, 1_000_000);
     let claim_lease = reader.duration("verifier.claim_lease", SECOND, DAY);
     let claim_ttl = reader.duration(
         "verifier.claim_ttl",
@@ -320,10 +330,27 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         give_up_after: give_up_after?,
         recheck_after: recheck_after?,
         unmatched: unmatched?,
+        orders: orders?,
+        tolerance: tolerance?,
         claim_lease: claim_lease?,
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
         breaker_cooldown: breaker_cooldown?,
+    })
+}
+
+fn read_orders(reader: &mut Reader) -> Option<OrderSettings> {
+    let secrets = reader.read_optional("orders.secret", |text| {
+        text.split(',')
+            .map(str::trim)
+            .map(|secret| {
+                let is_long = secret.len() >= SECRET_LEAST;
+                is_long.then(|| SecretString::from(secret))
+            })
+            .collect::<Option<Vec<_>>>()
+    });
+    Some(OrderSettings {
+        secrets: secrets.ok()?.unwrap_or_default(),
     })
 }
 

@@ -25,6 +25,28 @@ pub enum Recorded {
     Conflict,
 }
 
+/// The answer to [`Books::settle_order`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The subject settles the order, now or since before.
+    Settled,
+    /// Another payment has settled the order.
+    AlreadyPaid,
+    /// The subject has settled another order.
+    AnotherOrder,
+}
+
+impl Settlement {
+    /// What a person should see; `None` when all is well.
+    pub const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Settled => None,
+            Self::AlreadyPaid => Some("order_already_paid"),
+            Self::AnotherOrder => Some("settles_another_order"),
+        }
+    }
+}
+
 /// What the books say about a payment after all of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentRecord {
@@ -212,33 +234,39 @@ impl Books {
         Ok(flags)
     }
 
-    /// Notes that the subject settles an order of `account`; false when another payment has settled
-    /// that order before. Called after stock is moved, so that locks are taken in one order.
+    /// Notes that the subject settles an order of `account`. Unique both ways: an order is settled
+    /// by one subject, and a subject settles one order. Called before stock is moved, by everybody,
+    /// so that locks are taken in one order.
     pub async fn settle_order(
         &mut self,
         account: &AccountId,
         order: &str,
-    ) -> Result<bool, ShopError> {
+    ) -> Result<Settlement, ShopError> {
         let doing = "settling an order";
         sqlx::query(
-            "INSERT INTO settled_order (account, order_ref, subject) VALUES ($1, $2, $3) \
-             ON CONFLICT (account, order_ref) DO NOTHING",
+            "INSERT INTO settlement (account, order_ref, subject, at_ms) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
         )
         .bind(account.as_str())
         .bind(order)
         .bind(self.subject.as_str())
+        .bind(millis(self.now))
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(doing))?;
-        let settled_by: String =
-            sqlx::query("SELECT subject FROM settled_order WHERE account = $1 AND order_ref = $2")
+        let settled_by: Option<String> =
+            sqlx::query("SELECT subject FROM settlement WHERE account = $1 AND order_ref = $2")
                 .bind(account.as_str())
                 .bind(order)
-                .fetch_one(&mut *self.tx)
+                .fetch_optional(&mut *self.tx)
                 .await
-                .and_then(|row| row.try_get(0))
+                .and_then(|row| row.map(|row| row.try_get(0)).transpose())
                 .map_err(ShopError::during(doing))?;
-        Ok(settled_by == self.subject.as_str())
+        Ok(match settled_by {
+            Some(subject) if subject == self.subject.as_str() => Settlement::Settled,
+            Some(_) => Settlement::AlreadyPaid,
+            None => Settlement::AnotherOrder,
+        })
     }
 
     /// Writes what the books say about the subject now.

@@ -23,11 +23,14 @@ const MOVES: [&str; 5] = [
     "UPDATE stock_move SET subject = $1 WHERE subject = $2",
     "UPDATE outbox SET subject = $1 WHERE subject = $2",
     "UPDATE announcement SET subject = $1 WHERE subject = $2",
-    "UPDATE settled_order SET subject = $1 WHERE subject = $2",
+    // A payment settles one order: the authorisation's own stays.
+    "UPDATE settlement SET subject = $1 WHERE subject = $2 \
+     AND NOT EXISTS (SELECT 1 FROM settlement s WHERE s.subject = $1)",
 ];
 
 /// What is not moved but forgotten with the row itself.
-const FORGOTTEN: [&str; 3] = [
+const FORGOTTEN: [&str; 4] = [
+    "DELETE FROM settlement WHERE subject = $1",
     "DELETE FROM effect WHERE subject = $1",
     "DELETE FROM stock_line WHERE subject = $1",
     "DELETE FROM payment WHERE subject = $1",

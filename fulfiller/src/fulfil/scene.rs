@@ -33,14 +33,18 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// Brings the payment to the state that its events mean together.
     pub(super) async fn settle(&mut self) -> Result<PaymentRecord, ApplyError> {
-        self.carry_out().await?;
+        // Before stock is moved, so that locks are taken in one order.
+        let refused = match &self.payment.settles {
+            Some(order) => {
+                let account = &self.event.account;
+                self.books.settle_order(account, order).await?.flag()
+            }
+            None => None,
+        };
+        self.carry_out(refused.is_none()).await?;
         let mut flags = self.payment.flags.clone();
+        flags.extend(refused.map(str::to_owned));
         flags.extend(self.books.stock_flags().await?);
-        if let Some(order) = &self.payment.settles
-            && !self.books.settle_order(&self.event.account, order).await?
-        {
-            flags.insert("order_already_paid".to_owned());
-        }
         if self.payment.status == Status::Pending && self.had.contains(EXPIRED) {
             flags.insert(EXPIRED.to_owned());
         }
@@ -53,19 +57,22 @@ impl Scene<'_> {
     }
 
     /// Has every effect that the payment should have had and has not, as far as the rules let it.
-    async fn carry_out(&mut self) -> Result<(), ApplyError> {
+    /// One that does not settle its order gets no goods and is not thanked for: a person decides;
+    /// money that goes back is told.
+    async fn carry_out(&mut self, settles: bool) -> Result<(), ApplyError> {
         let effects = payment::effects(self.payment, self.events);
+        let is_sold = self.had.contains(Movement::Taken.as_str());
         for effect in self.permitted(effects).await? {
             match effect {
-                // Sold before, and put back: not to be taken only to be put back again.
-                Effect::Stock(Hold::Taken)
-                    if self.had.contains(Movement::Taken.as_str()) && self.payment.puts_back() => {}
+                // Sold before, and put back: not to be taken only to be put back again. Or sold
+                // before for the order that it settled: another one gets nothing.
+                Effect::Stock(Hold::Taken) if is_sold && (self.payment.puts_back() || !settles) => {
+                }
+                Effect::Stock(Hold::Taken) if !settles => self.bring_stock(Hold::Nothing).await?,
+                Effect::Tell(News::Received) if !settles => {}
                 // Set aside for too long already: the goods are free until the money comes.
                 Effect::Stock(Hold::Reserved) if self.had.contains(EXPIRED) => {}
-                Effect::Stock(hold) => match self.terms.stock {
-                    StockBy::Sql => self.move_stock(hold).await?,
-                    StockBy::Http => self.ask_for_stock(hold).await?,
-                },
+                Effect::Stock(hold) => self.bring_stock(hold).await?,
                 Effect::Tell(news) => self.tell(news).await?,
             }
         }
@@ -82,6 +89,13 @@ impl Scene<'_> {
             self.had.insert(marker);
         }
         Ok(effects)
+    }
+
+    async fn bring_stock(&mut self, hold: Hold) -> Result<(), ApplyError> {
+        match self.terms.stock {
+            StockBy::Sql => self.move_stock(hold).await,
+            StockBy::Http => self.ask_for_stock(hold).await,
+        }
     }
 
     async fn move_stock(&mut self, hold: Hold) -> Result<(), ApplyError> {

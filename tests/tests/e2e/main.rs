@@ -11,6 +11,7 @@ mod gateway;
 mod harness;
 mod http_in;
 mod notices;
+mod orders;
 mod own_broker;
 mod payments;
 mod pipeline;

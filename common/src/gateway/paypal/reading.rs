@@ -35,6 +35,7 @@ pub(super) fn read(raw: &RawNotification, account: &Account) -> Result<Notificat
     };
     Ok(Notification {
         claimed_environment: claimed_environment(raw.source, &fields),
+        added: amount::added(&fields),
         payee: context.payee,
         readings,
     })
@@ -160,6 +161,7 @@ impl<'a> Context<'a> {
             order: OrderRef {
                 invoice: fields.owned("invoice"),
                 custom: fields.owned("custom"),
+                bound: None,
             },
             lines: Vec::new(),
             payer: party::payer(fields),
