@@ -1,7 +1,6 @@
 //! Events applied to a real database.
 
 use std::collections::BTreeSet;
-
 use std::time::Duration;
 
 use quittance_common::event::EventType;
@@ -224,7 +223,7 @@ async fn lasting(shop: &Shop) -> (PaymentRow, BTreeSet<String>, (i64, i64, i64))
     let contradictory = row.flags.contains(&"paid_after_denied".to_owned());
     row.effects.retain(|effect| match effect.as_str() {
         "mail_failed" => refused,
-        "mail_received" => !contradictory,
+        "mail_received" | "mail_backordered" => !contradictory,
         _ => true,
     });
     row.effects.sort();
@@ -348,7 +347,7 @@ async fn every_order_of_arrival_leaves_the_same_books_and_the_same_stock() {
 /// What waits in the outbox for `ipn.notify`, in the order in which it was queued.
 async fn announced(shop: &Shop, now: Timestamp) -> Vec<Announcement> {
     let rows = shop
-        .lease_outbox(now, std::time::Duration::from_secs(1), 100)
+        .lease_outbox(now, Duration::from_secs(1), 100)
         .await
         .unwrap();
     rows.iter()
