@@ -29,6 +29,9 @@ use crate::announcement::News;
 /// What the checks note of a payment whose order the shop has cancelled.
 pub const ORDER_CANCELLED: &str = "order_cancelled";
 
+/// That a payment was refused as well as completed.
+const PAID_AFTER_DENIED: &str = "paid_after_denied";
+
 /// The status of a payment, as listings show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -120,7 +123,9 @@ pub struct Payment {
     /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
     pub settles: Option<String>,
     /// Whether the money was there at some time and nothing speaks against it.
-    paid: bool,
+    pub(crate) paid: bool,
+    /// Whether it was completed as well as refused, and is for a person.
+    contradicted: bool,
     /// Refunds of a payment that is known to be paid.
     refunds: Vec<Refund>,
     /// Whether all of it was given back, and the goods go back on the shelf for that.
@@ -219,9 +224,12 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         gross,
         refunded,
         lines,
-        flags,
         settles,
         paid,
+        contradicted: !paid
+            && flags.contains(PAID_AFTER_DENIED)
+            && !flags.contains(ORDER_CANCELLED),
+        flags,
         refunds,
         puts_back: refunded_in_full,
     }
@@ -260,7 +268,7 @@ fn sound<'a>(
     sound.retain(|event| {
         let refused = is_refused(event);
         if refused {
-            flags.insert("paid_after_denied".to_owned());
+            flags.insert(PAID_AFTER_DENIED.to_owned());
         }
         !refused && !cancelled
     });
@@ -296,6 +304,13 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
         }
         return effects;
     }
+    if payment.contradicted {
+        // A person decides. Until then the goods are not sold to anybody else: what is on its way
+        // to the buyer must not go back on the shelf.
+        let mut effects = vec![Effect::Stock(Hold::Taken)];
+        effects.extend(payment.puts_back.then_some(Effect::Stock(Hold::Nothing)));
+        return effects;
+    }
     match payment.status {
         Status::Pending => vec![
             Effect::Stock(Hold::Reserved),
@@ -303,7 +318,7 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
                 reason: pending_reason(events),
             }),
         ],
-        // Refused; paid after it was refused (for a person); reversed before it was ever paid; or
+        // Refused; paid for a cancelled order (for a person); reversed before it was ever paid; or
         // nothing known: whatever was set aside is given back.
         Status::Denied
         | Status::Failed

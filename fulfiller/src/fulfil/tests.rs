@@ -344,6 +344,28 @@ async fn every_order_of_arrival_leaves_the_same_books_and_the_same_stock() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_beside_a_completed_never_puts_sold_goods_back_whatever_the_order() {
+    use EventType::{Completed, Denied, Expired, Failed, Pending, Voided};
+    for refusal in [Denied, Failed, Expired, Voided] {
+        let events = [Pending, Completed, refusal].map(|of| event(of, "T", "T"));
+        for order in permutations(&events) {
+            let folder = tempfile::tempdir().unwrap();
+            let shop = shop(&folder, 9).await;
+            for event in &order {
+                apply(&shop, event, at(1)).await.unwrap();
+            }
+            assert_eq!(mugs(&shop).await, (7, 0, 0), "{order:?}");
+            let row = only_payment(&shop).await;
+            assert_eq!(row.flags, ["paid_after_denied"]);
+            assert!(
+                !row.effects.contains(&"stock_restocked".to_owned()),
+                "{row:?}"
+            );
+        }
+    }
+}
+
 /// What waits in the outbox for `ipn.notify`, in the order in which it was queued.
 async fn announced(shop: &Shop, now: Timestamp) -> Vec<Announcement> {
     let rows = shop

@@ -77,7 +77,7 @@ fn a_refund_in_another_currency_is_flagged_and_not_counted() {
 }
 
 #[test]
-fn paid_after_it_was_refused_is_for_a_person_and_moves_no_stock() {
+fn paid_and_refused_is_for_a_person_and_keeps_its_goods_from_others() {
     for refusal in [
         EventType::Denied,
         EventType::Failed,
@@ -90,7 +90,7 @@ fn paid_after_it_was_refused_is_for_a_person_and_moves_no_stock() {
         ];
         let payment = fold(&events);
         assert_eq!(flags(&payment), ["paid_after_denied"]);
-        assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
+        assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Taken)]);
     }
 }
 
