@@ -194,21 +194,7 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
     let reversed = is_reversed(&sorted, &mut flags);
     mark(&sorted, &completed, &mut flags);
     let lines = lines(&telling, &mut flags);
-    let settles = sound
-        .iter()
-        .filter(|event| !is_of_a_series(event))
-        .find_map(|event| {
-            let order = &event.data.order;
-            let bound = order.bound.as_ref().map(ToString::to_string);
-            bound.or_else(|| order.invoice.clone())
-        });
-    let bound: BTreeSet<_> = sound
-        .iter()
-        .filter_map(|event| event.data.order.bound.as_ref())
-        .collect();
-    if bound.len() > 1 {
-        flags.insert("settles_another_order".to_owned());
-    }
+    let settles = settles(&sound, &mut flags);
 
     let status = match (completed.is_empty(), refusal) {
         _ if reversed => Status::Reversed,
@@ -233,6 +219,24 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         refunds,
         puts_back: refunded_in_full,
     }
+}
+
+/// The order that these completed events settle: the one that the checks bound them to, or else
+/// their invoice.
+fn settles(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<String> {
+    let orders = sound.iter().map(|event| &event.data.order);
+    let bound: BTreeSet<_> = orders.filter_map(|order| order.bound.as_ref()).collect();
+    if bound.len() > 1 {
+        flags.insert("settles_another_order".to_owned());
+    }
+    sound
+        .iter()
+        .filter(|event| !is_of_a_series(event))
+        .find_map(|event| {
+            let order = &event.data.order;
+            let bound = order.bound.as_ref().map(ToString::to_string);
+            bound.or_else(|| order.invoice.clone())
+        })
 }
 
 /// The transaction that an event is its own of, where it has one.
