@@ -233,6 +233,13 @@ pub struct NotifySettings {
     pub languages: Languages,
 }
 
+impl NotifySettings {
+    /// Whether anybody is there to be told of what waits for a person.
+    pub const fn tells_merchant(&self) -> bool {
+        self.merchant.is_some() || matches!(self.driver, NotifyDriver::Http(_))
+    }
+}
+
 /// In which language a buyer is written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Languages {

@@ -2,7 +2,7 @@
 //! and who is told.
 
 use quittance_common::rules::Rules;
-use quittance_common::settings::{NotifyDriver, Restock, Settings, StockDriver};
+use quittance_common::settings::{Restock, Settings, StockDriver};
 
 /// Who counts the stock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,12 +34,11 @@ impl Terms {
             StockDriver::Sql => StockBy::Sql,
             StockDriver::Http(_) => StockBy::Http,
         };
-        let by_http = matches!(settings.notify.driver, NotifyDriver::Http(_));
         Self {
             rules: settings.rules.clone(),
             stock,
             restock: settings.fulfiller.restock_on,
-            tell_merchant: by_http || settings.notify.merchant.is_some(),
+            tell_merchant: settings.notify.tells_merchant(),
         }
     }
 

@@ -19,10 +19,11 @@ use quittance_common::ids::Reason;
 use quittance_common::message::{Headers, Message, MessageKind};
 use quittance_common::metrics::Metrics as Shared;
 use quittance_common::notification::{Notification, Proof, RawNotification, Verified};
+use quittance_common::quarantine_notice::quarantine_notice;
 use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::releases::RELEASE_HEADER;
-use quittance_common::shop::{Shop, ShopError};
+use quittance_common::shop::{NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -318,7 +319,11 @@ impl Verifier {
         let Some(decision) = case.decision(message, parked, clock::now()) else {
             return Ok(());
         };
-        let Err(error) = self.shop.record_decision(&decision).await else {
+        let written = match self.shop.record_decision(&decision).await {
+            Ok(()) => self.tell_merchant(&decision).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = written else {
             return Ok(());
         };
         warn!(%error, "a decision cannot be written down");
@@ -327,6 +332,34 @@ impl Verifier {
             return Err(free_retry(STORE_WAIT, reason, error.to_string()));
         }
         Ok(())
+    }
+
+    /// Has the merchant told of what went to quarantine, if he is told of anything.
+    async fn tell_merchant(&self, decision: &NewDecision) -> Result<(), ShopError> {
+        let (Some(parked), Some(reason), Some(gateway), Some(account)) = (
+            &decision.parked,
+            &decision.reason,
+            decision.gateway,
+            &decision.account,
+        ) else {
+            return Ok(());
+        };
+        let message = &parked.message;
+        let Some((_, notice)) =
+            quarantine_notice(message, reason).filter(|_| self.settings.notify.tells_merchant())
+        else {
+            return Ok(());
+        };
+        let outgoing = Outgoing {
+            id: notice.id,
+            to: OutgoingTo::Notify,
+            gateway,
+            account: account.clone(),
+            received_at: message.headers.received_at.unwrap_or(message.timestamp),
+            payload: String::from_utf8_lossy(&notice.body).into_owned(),
+        };
+        let subject = format!("message:{}", message.id);
+        self.shop.enqueue(&subject, &outgoing, decision.at).await
     }
 
     async fn claim_and_forward(

@@ -277,7 +277,9 @@ impl Books {
     /// Queues something to be published once this transaction is committed. Its id makes it
     /// unique: queued twice, it is published once.
     pub async fn enqueue(&mut self, outgoing: &Outgoing) -> Result<(), ShopError> {
-        outgoing.insert(&mut self.tx, &self.subject, self.now).await
+        outgoing
+            .insert(&mut self.tx, self.subject.as_str(), self.now)
+            .await
     }
 
     /// Makes everything durable.
