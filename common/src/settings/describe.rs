@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Account, Engine, HttpTarget, LogFormat, NotifyDriver, OrderPolicy, Settings, ShopDatabase,
-    StockDriver, Unmatched,
+    Account, Engine, HttpTarget, LogFormat, NotifyDriver, OrderPolicy, Restock, Settings,
+    ShopDatabase, StockDriver, Unmatched,
 };
 
 /// What is shown in place of a secret.
@@ -36,10 +36,14 @@ impl Settings {
             let secrets = self.orders.secrets.len();
             put("orders.secret", format!("{SET}, {secrets} secret(s)"));
         }
-        put(
-            "fulfiller.concurrency",
-            self.fulfiller.concurrency.to_string(),
-        );
+        let fulfiller = &self.fulfiller;
+        let restock = match fulfiller.restock_on {
+            Restock::OnFullRefund => "full_refund",
+            Restock::Never => "never",
+        };
+        put("fulfiller.concurrency", fulfiller.concurrency.to_string());
+        put("fulfiller.reserve_for", wait(fulfiller.reserve_for));
+        put("fulfiller.restock_on", restock.to_owned());
         self.describe_outlets(&mut put);
         put("retry.ladder", ladder.collect::<Vec<_>>().join(", "));
         for (index, account) in self.accounts.iter().enumerate() {
