@@ -170,6 +170,9 @@ async fn a_crash_after_sending_repeats_the_mail_under_the_same_message_id(
         .await?;
     pipeline.take(victim)?.wait(PATIENCE).await?;
     assert_eq!(sink.messages().len(), 1, "it died after sending");
+    pipeline
+        .sender_forgotten("TXCRASH", "mail_received")
+        .await?;
     pipeline.start_stage(victim, victim, &by_smtp(&url)).await?;
     let mails = delivered(&sink, 2).await?;
     pipeline.drained().await?;
@@ -263,6 +266,7 @@ async fn a_crash_after_posting_repeats_the_webhook_under_the_same_id(
         .accept(&Ipn::payment("TXHOOK", "MUG", 1, "9.90"))
         .await?;
     pipeline.take(victim)?.wait(PATIENCE).await?;
+    pipeline.sender_forgotten("TXHOOK", "mail_received").await?;
     pipeline
         .start_stage(victim, victim, &notify_by_http(&url))
         .await?;
