@@ -353,9 +353,9 @@ impl Pipeline {
         let shop = Shop::open(&settings.shop_database).await?;
         let subject = format!("paypal:sandbox:payment:{txn}");
         let id = MessageId::from_name(&format!("{subject}/{effect}"));
-        let later = clock::now() + Duration::from_secs(3600);
+        let later = clock::now() + Duration::from_hours(1);
         let begun = shop
-            .begin_announcement(id, &subject, effect, later, Duration::from_secs(600))
+            .begin_announcement(id, &subject, effect, later, Duration::from_mins(10))
             .await?;
         anyhow::ensure!(begun == Begun::Mine, "{effect} of {txn} is {begun:?}");
         shop.give_up_announcement(id, later).await?;
