@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::Fingerprint;
-use crate::ids::{AccountId, EventKey, GatewayId, IdError, MessageId, Sku, TxnId};
+use crate::ids::{AccountId, EventKey, GatewayId, IdError, MessageId, OrderId, Sku, TxnId};
 use crate::money::Money;
 use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
 
@@ -232,6 +232,10 @@ pub struct OrderRef {
     /// `custom`, at most 256 characters at `PayPal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<String>,
+    /// The order that the verifier's checks found this payment to be for, and that it may settle.
+    /// `None` for a renewal, which settles no order, and for what matches none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<OrderId>,
 }
 
 impl fmt::Debug for OrderRef {
@@ -239,6 +243,7 @@ impl fmt::Debug for OrderRef {
         out.debug_struct("OrderRef")
             .field("invoice", &self.invoice.is_some())
             .field("custom", &self.custom.is_some())
+            .field("bound", &self.bound.is_some())
             .finish()
     }
 }
@@ -346,6 +351,10 @@ pub struct EventData {
     /// `reason_code`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<ReasonCode>,
+    /// `subscr_id`, `recurring_payment_id` or `mp_id` of a payment: the subscription, recurring
+    /// profile or billing agreement that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
     /// `mc_gross` with `mc_currency`; negative for refunds and reversals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<Money>,

@@ -19,8 +19,13 @@ pub struct ClientError(#[from] reqwest::Error);
 /// No redirects (an answer from elsewhere proves nothing), no proxy from the environment, no
 /// retries below us (each request that leaves is one that we decided upon).
 pub fn client(connect: Duration, total: Duration) -> Result<reqwest::Client, ClientError> {
+    Ok(builder(connect, total).build()?)
+}
+
+/// What [`client`] is built from, for a caller that resolves names in its own way.
+pub fn builder(connect: Duration, total: Duration) -> reqwest::ClientBuilder {
     install_crypto_provider();
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
@@ -30,8 +35,6 @@ pub fn client(connect: Duration, total: Duration) -> Result<reqwest::Client, Cli
         .connect_timeout(connect)
         .timeout(total)
         .pool_idle_timeout(IDLE)
-        .build()?;
-    Ok(client)
 }
 
 /// Makes ring the process's crypto provider. May be called often; the first call counts.

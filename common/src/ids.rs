@@ -105,6 +105,12 @@ text_id! {
 }
 
 text_id! {
+    /// An order as the shop names it: `invoice` or `custom` at the gateway. 127 characters are the
+    /// most that `PayPal` keeps of an `invoice`.
+    OrderId, 127, "anything but control characters", |c| !c.is_control()
+}
+
+text_id! {
     /// The business key of one event: two messages with the same key mean the same thing.
     /// Made by [`crate::key`] only.
     EventKey, 512, "visible ASCII", |c| c.is_ascii_graphic()

@@ -13,6 +13,7 @@
 //! | [`rules`] | which events are processed, only recorded, or ignored |
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
+//! | [`quarantine_notice`] | the note to the merchant about a message in quarantine |
 //! | [`queue`] | the queue port: `RabbitMQ` and the embedded engine |
 //! | [`claims`] | the claim port: Redis and the embedded engine |
 //! | [`lookups`] | what gateways answered about returning buyers: Redis and the embedded engine |
@@ -35,6 +36,8 @@ pub mod message;
 pub mod metrics;
 pub mod money;
 pub mod notification;
+pub mod order;
+pub mod quarantine_notice;
 pub mod queue;
 pub mod retry;
 pub mod rules;

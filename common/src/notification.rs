@@ -11,6 +11,7 @@ use crate::claims::Fingerprint;
 use crate::event::{Environment, EventData, EventType, PaymentEvent, Source};
 use crate::ids::{AccountId, EventKey, GatewayId, MessageId};
 use crate::message::{Message, MessageKind};
+use crate::money::Money;
 
 /// What a gateway sent, byte for byte. All that may be done with it: post it back, read it.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,6 +87,9 @@ pub struct Notification {
     /// The environment that the message itself claims (`test_ipn=1` is the sandbox). `None` where
     /// the form of message cannot say (PDT).
     pub claimed_environment: Option<Environment>,
+    /// What the message says was added to the price of the items: shipping, handling, tax,
+    /// insurance. Never negative; discounts take no part. `None` when nothing was.
+    pub added: Option<Money>,
     /// Who was paid.
     pub payee: Payee,
     /// One reading for each thing that the message tells; a mass payment tells many.

@@ -12,6 +12,7 @@ mod rule_tables;
 mod rules;
 mod source;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-pub use mistake::{Mistake, SettingsErrors};
+pub use mistake::{Mistake, SettingsErrors, is_bad_settings};
 pub use reader::{from_process, process_environment};
 
 use crate::event::Environment;
@@ -50,10 +51,14 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[verifier]`.
     pub verifier: VerifierSettings,
+    /// `[orders]`.
+    pub orders: OrderSettings,
     /// `[fulfiller]`.
     pub fulfiller: FulfillerSettings,
     /// `[notify]`.
     pub notify: NotifySettings,
+    /// `[stock]`.
+    pub stock: StockSettings,
     /// `[retry] ladder`, default 1 s, 5 s, 30 s, 2 min, 10 min, 1 h, 6 h.
     pub ladder: Ladder,
     /// `[[account]]`, at least one.
@@ -171,6 +176,10 @@ pub struct VerifierSettings {
     pub recheck_after: Duration,
     /// `unmatched`: what happens when a price cannot be checked; default quarantine.
     pub unmatched: Unmatched,
+    /// `orders`: whether a payment must name an order that is known; default optional.
+    pub orders: OrderPolicy,
+    /// `tolerance`, default 0: minor units by which a payment may be too small.
+    pub tolerance: u32,
     /// `claim_lease`, default 60 s; longer than `postback_timeout`.
     pub claim_lease: Duration,
     /// `claim_ttl`, default 90 days; at least 35.
@@ -190,22 +199,105 @@ pub enum Unmatched {
     Accept,
 }
 
+/// Whether a payment must name an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderPolicy {
+    /// One without an order that is known is held against the catalogue.
+    Optional,
+    /// One without an order that is known goes to a person; renewals excepted.
+    Required,
+}
+
+/// `[orders]`.
+#[derive(Debug, Clone)]
+pub struct OrderSettings {
+    /// `secret`: the secrets of signed orders. The first one signs, every one is accepted, so
+    /// that a secret can be replaced. Empty: orders are not signed.
+    pub secrets: Vec<SecretString>,
+}
+
 /// `[fulfiller]`.
 #[derive(Debug, Clone)]
 pub struct FulfillerSettings {
     /// `concurrency`, default 8.
     pub concurrency: u16,
+    /// `reserve_for`, default 14 days: how long a pending payment holds its goods; longer than an
+    /// eCheck takes.
+    pub reserve_for: Duration,
+    /// `restock_on`, default `full_refund`.
+    pub restock_on: Restock,
+}
+
+/// When goods that were sold go back on the shelf by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Restock {
+    /// When all of the money was given back.
+    #[default]
+    OnFullRefund,
+    /// Never: a person puts them back.
+    Never,
 }
 
 /// `[notify]`.
 #[derive(Debug, Clone)]
 pub struct NotifySettings {
-    /// `driver`: `maildir` (default; nothing is sent by accident) or `smtp`.
+    /// `driver`: `maildir` (default; nothing is sent by accident), `smtp` or `http`.
     pub driver: NotifyDriver,
     /// `from`: the sender of customer mail, default `shop@localhost`.
     pub from: String,
     /// `shop_name`, default `Shop`.
     pub shop_name: String,
+    /// `merchant`: who is told of what waits for a person; nobody unless set.
+    pub merchant: Option<String>,
+    /// `templates`: a folder whose files stand in for the built-in templates of the same name.
+    pub templates: Option<PathBuf>,
+    /// `language` and `languages`.
+    pub languages: Languages,
+}
+
+impl NotifySettings {
+    /// Whether anybody is there to be told of what waits for a person.
+    pub const fn tells_merchant(&self) -> bool {
+        self.merchant.is_some() || matches!(self.driver, NotifyDriver::Http(_))
+    }
+}
+
+/// In which language a buyer is written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Languages {
+    /// `language`, default `en`: for every country that `by_country` does not name.
+    pub default: String,
+    /// `languages`: two-letter country, upper case, to language, lower case.
+    pub by_country: BTreeMap<String, String>,
+}
+
+impl Languages {
+    /// The language for a buyer of that country.
+    pub fn of(&self, country: Option<&str>) -> &str {
+        country
+            .and_then(|country| self.by_country.get(&country.to_ascii_uppercase()))
+            .unwrap_or(&self.default)
+    }
+
+    /// Every language that may be asked for, once each.
+    pub fn all(&self) -> std::collections::BTreeSet<&str> {
+        self.by_country
+            .values()
+            .map(String::as_str)
+            .chain([self.default.as_str()])
+            .collect()
+    }
+}
+
+impl Default for Languages {
+    /// German where it is spoken, English elsewhere.
+    fn default() -> Self {
+        let german = ["AT", "CH", "DE", "LI", "LU"];
+        Self {
+            default: "en".to_owned(),
+            by_country: german.map(|c| (c.to_owned(), "de".to_owned())).into(),
+        }
+    }
 }
 
 /// How customer notifications leave.
@@ -215,6 +307,36 @@ pub enum NotifyDriver {
     Maildir(PathBuf),
     /// `smtp_url`: `smtp://` or `smtps://`, secret because it may hold a password.
     Smtp(SecretString),
+    /// `url`: the shop's own endpoint.
+    Http(HttpTarget),
+}
+
+/// `[stock]`.
+#[derive(Debug, Clone)]
+pub struct StockSettings {
+    /// `driver`: `sql` (default) or `http`.
+    pub driver: StockDriver,
+}
+
+/// Who counts the stock.
+#[derive(Debug, Clone)]
+pub enum StockDriver {
+    /// The shop database.
+    Sql,
+    /// `url`: the shop, which is told what to reserve, take, release and put back.
+    Http(HttpTarget),
+}
+
+/// An endpoint that is posted to, signed by the Standard Webhooks scheme.
+#[derive(Debug, Clone)]
+pub struct HttpTarget {
+    /// `url`: `https://`, or `http://` as well with `allow_private`.
+    pub url: Url,
+    /// `secrets`: `whsec_...`, the newest first; each of them signs, so that a receiver may
+    /// change from one to the next at leisure. At least one.
+    pub secrets: Vec<SecretString>,
+    /// `allow_private`, default false: whether the host may be loopback, private or link-local.
+    pub allow_private: bool,
 }
 
 /// `[[account]]`.

@@ -9,11 +9,17 @@
 pub mod announcement;
 pub mod books;
 pub mod catalogue;
+pub mod decisions;
 pub mod error;
+mod family;
 pub mod listing;
+pub mod orders;
 pub mod outbox;
+pub mod releases;
+pub mod reservation;
 mod schema;
 pub mod stock;
+pub mod story;
 pub mod subject;
 
 use std::fmt;
@@ -27,12 +33,16 @@ use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
-pub use books::{Books, PaymentRecord, Recorded};
+pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use catalogue::{ProductRow, StockRow};
+pub use decisions::{DecisionRow, NewDecision, NewParked};
 pub use error::ShopError;
-pub use listing::{PaymentFilter, PaymentRow, PaymentStory};
+pub use listing::{PaymentFilter, PaymentRow};
+pub use orders::OrderRow;
 pub use outbox::{Outgoing, OutgoingTo};
+pub use releases::{NewRelease, ParkedRow, ReleaseOutcome};
 pub use stock::{Hold, Movement};
+pub use story::PaymentStory;
 pub use subject::SubjectKey;
 
 /// Connections to `PostgreSQL` that one process holds at most.

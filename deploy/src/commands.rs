@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod orders;
 mod payments;
 mod queues;
 mod rules;
@@ -16,6 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use quittance_common::settings;
 
 use crate::output::Form;
 use crate::wiring::{SettingsMistakes, SettingsSource};
@@ -60,6 +63,9 @@ enum Command {
     /// What the books say about payments.
     #[command(subcommand)]
     Payments(payments::Command),
+    /// Orders that payments are held against.
+    #[command(subcommand)]
+    Orders(orders::Command),
     /// What the books say about stock, and changing it.
     #[command(subcommand)]
     Stock(stock::Command),
@@ -151,6 +157,7 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
         Command::Topology(command) => topology::run(command, context).await,
         Command::Queues(command) => queues::run(command, context).await,
         Command::Payments(command) => payments::run(command, context).await,
+        Command::Orders(command) => orders::run(command, context).await,
         Command::Stock(command) => stock::run(command, context).await,
     }
 }
@@ -161,7 +168,7 @@ fn complain(error: &anyhow::Error, complaints: &mut dyn Write) -> Exit {
         return Exit::Done;
     }
     writeln!(complaints, "quittance: {error:#}").ok();
-    if error.is::<SettingsMistakes>() {
+    if error.is::<SettingsMistakes>() || settings::is_bad_settings(error.as_ref()) {
         Exit::BadSettings
     } else {
         Exit::Failed

@@ -7,7 +7,7 @@
 //! | [`commands`] | the command line and its exit codes |
 //! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
 //! | [`sandbox`] | the `PayPal` stand-in |
-//! | [`catalogue`], [`output`] | product lists in, listings out |
+//! | [`catalogue`], [`output`], [`story`] | product lists in, listings and stories out |
 //! | `tooling` | queues drained, replayed, moved, purged |
 //! | [`topology`] | the broker held against the table of queues |
 //! | [`wiring`] | the only contact with the other packages' shells |
@@ -15,8 +15,10 @@
 pub mod catalogue;
 pub mod commands;
 pub mod demo;
+pub mod orders;
 pub mod output;
 pub mod sandbox;
+pub mod story;
 mod tooling;
 pub mod topology;
 pub mod wiring;

@@ -40,43 +40,6 @@ pub fn write_rows<T: Serialize>(
     }
 }
 
-/// Writes each object whole: for people its plain members one a line, then every list of objects
-/// as a table of its own.
-pub fn write_stories(out: &mut dyn Write, form: Form, stories: &[Value]) -> io::Result<()> {
-    if form == Form::JsonLines {
-        return stories.iter().try_for_each(|story| write_json(out, story));
-    }
-    for (number, story) in stories.iter().enumerate() {
-        if number > 0 {
-            writeln!(out)?;
-        }
-        let members = || story.as_object().into_iter().flatten();
-        let is_table = |value: &Value| {
-            let rows = value.as_array();
-            rows.is_some_and(|rows| rows.iter().any(Value::is_object))
-        };
-        let plain = || members().filter(|(_, value)| !is_table(value));
-        let width = plain()
-            .map(|(name, _)| name.len())
-            .max()
-            .unwrap_or_default();
-        for (name, value) in plain() {
-            writeln!(out, "{name:<width$}  {}", cell(Some(value)))?;
-        }
-        for (name, rows) in members().filter(|(_, value)| is_table(value)) {
-            let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-            let columns: Vec<&str> = rows
-                .iter()
-                .find_map(Value::as_object)
-                .map(|row| row.keys().map(String::as_str).collect())
-                .unwrap_or_default();
-            writeln!(out, "\n{name}")?;
-            write_table(out, &columns, rows)?;
-        }
-    }
-    Ok(())
-}
-
 /// Writes one object as one line.
 pub fn write_json<T: Serialize + ?Sized>(out: &mut dyn Write, object: &T) -> io::Result<()> {
     serde_json::to_writer(&mut *out, object)?;
@@ -135,6 +98,11 @@ fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => other.to_string(),
     };
+    plain(&text)
+}
+
+/// A text without control characters: it comes from outside and goes to a terminal.
+pub fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
@@ -166,21 +134,6 @@ mod tests {
         let rows = [json!({"a": 1, "b": [2]}), json!({"a": "x\ny"})];
         let text = written(Form::JsonLines, &["a"], &rows);
         assert_eq!(text, "{\"a\":1,\"b\":[2]}\n{\"a\":\"x\\ny\"}\n");
-    }
-
-    #[test]
-    fn a_story_is_its_plain_members_and_then_its_tables() {
-        let story = json!({
-            "status": "completed",
-            "flags": ["backordered"],
-            "history": [{"key": "k1", "n": 1}, {"key": "k2", "n": 20}],
-        });
-        let mut out = Vec::new();
-        write_stories(&mut out, Form::Table, &[story]).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "flags   backordered\nstatus  completed\n\nhistory\nKEY   N\nk1    1\nk2   20\n"
-        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+mod orders;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quittance_common::clock;
-use quittance_common::ids::{Reason, Sku, TxnId};
+use quittance_common::ids::{Reason, Sku};
 use quittance_common::message::Message;
 use quittance_common::notification::Notification;
 use quittance_common::queue::embedded::{Embedded, Onlooker};
@@ -18,10 +19,10 @@ use quittance_common::queue::{Depth, QueueError, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
-use quittance_common::settings::{Account, Engine, Settings, Unmatched};
-use quittance_common::shop::Shop;
+use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::listing::PaymentFilter;
+use quittance_common::shop::{PaymentStory, Shop};
 use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -92,20 +93,29 @@ pub fn checks_without_shop(
     notification: &Notification,
     account: &Account,
 ) -> Result<Vec<String>, String> {
-    let prices = checks::Prices::new();
-    let flags = checks::check(notification, account, &prices, Unmatched::Accept)
+    let (known, waived) = (checks::Known::default(), BTreeSet::new());
+    let policy = checks::Policy {
+        unmatched: Unmatched::Accept,
+        orders: OrderPolicy::Optional,
+        tolerance: 0,
+        secrets: &[],
+    };
+    let readings = checks::check(notification, account, &known, policy, &waived)
         .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
-    let is_priced = |flag: &str| flag == "unmatched_item";
+    let flags: BTreeSet<&str> = readings
+        .iter()
+        .flat_map(|passed| &passed.flags)
+        .map(Reason::as_str)
+        .collect();
     let mut passed = vec![
         "environment: passed".to_owned(),
         "receiver: passed".to_owned(),
     ];
-    if flags.iter().flatten().any(|flag| is_priced(flag.as_str())) {
+    if flags.contains("unmatched_item") {
         passed.push("price: needs the shop database".to_owned());
     }
-    let others = flags.iter().flatten().map(Reason::as_str);
-    let others: BTreeSet<&str> = others.filter(|flag| !is_priced(flag)).collect();
-    passed.extend(others.into_iter().map(|flag| format!("flag: {flag}")));
+    let others = flags.into_iter().filter(|flag| *flag != "unmatched_item");
+    passed.extend(others.map(|flag| format!("flag: {flag}")));
     Ok(passed)
 }
 
@@ -157,6 +167,8 @@ pub async fn close_tool_queues(queues: &Queues) {
 pub struct PaymentRow {
     /// `paypal`.
     pub gateway: String,
+    /// `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: String,
     /// The account's id.
     pub account: String,
     /// The payment's transaction id.
@@ -182,6 +194,8 @@ pub struct PaymentQuery {
     pub status: Option<String>,
     /// Only this account.
     pub account: Option<String>,
+    /// Only this kind: `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
     /// At most so many.
@@ -226,6 +240,7 @@ impl Books {
         let filter = PaymentFilter {
             status: query.status.clone(),
             account: query.account.clone(),
+            kind: query.kind.clone(),
             flag: query.flag.clone(),
             limit: query.limit,
         };
@@ -233,10 +248,10 @@ impl Books {
         rows.iter().map(converted).collect()
     }
 
-    /// Everything that is recorded about each payment that `txn` names; empty when nothing is.
-    pub async fn payment_story(&self, txn: &TxnId) -> anyhow::Result<Vec<serde_json::Value>> {
-        let stories = self.shop.payment_story(txn.as_str()).await?;
-        stories.iter().map(converted).collect()
+    /// Everything that is recorded about each payment, subscription, case or payout that `id`
+    /// names; empty when nothing is.
+    pub async fn payment_story(&self, id: &str) -> anyhow::Result<Vec<PaymentStory>> {
+        Ok(self.shop.payment_story(id).await?)
     }
 
     /// Every product's stock, by sku.

@@ -1,17 +1,52 @@
-//! A customer notification on its way: what the outbox writes, `ipn.notify` carries and the
-//! notifier reads. JSON, version 1.
+//! What leaves by `ipn.notify`: news for the customer or the merchant, and what a shop that counts
+//! its own stock should do. What the outbox writes and the notifier reads: JSON, version 1.
 
 use jiff::Timestamp;
 use quittance_common::event::{Line, OrderRef, Payer, PaymentEvent};
-use quittance_common::ids::{AccountId, GatewayId, MessageId};
+use quittance_common::ids::{AccountId, GatewayId, MessageId, Sku};
 use quittance_common::money::Money;
-use quittance_common::shop::{Outgoing, OutgoingTo, SubjectKey};
+use quittance_common::shop::{Movement, Outgoing, OutgoingTo, SubjectKey};
 use quittance_common::status::PendingReason;
 use serde::{Deserialize, Serialize};
 
 use crate::payment::Payment;
 
-/// What the customer is told.
+/// What a shop that counts its own stock should do with the items of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StockRequest {
+    /// Set them aside.
+    Reserve,
+    /// They are sold.
+    Take,
+    /// They are no longer set aside.
+    Release,
+    /// They come back: the payment was refunded in full.
+    Restock,
+}
+
+impl StockRequest {
+    /// The movement that it stands for, whose name is the effect's.
+    pub const fn movement(self) -> Movement {
+        match self {
+            Self::Reserve => Movement::Reserved,
+            Self::Take => Movement::Taken,
+            Self::Release => Movement::Released,
+            Self::Restock => Movement::Returned,
+        }
+    }
+}
+
+/// How many of one sku.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockItem {
+    /// Which.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: i64,
+}
+
+/// What is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
 pub enum News {
@@ -32,6 +67,25 @@ pub enum News {
         /// How much.
         amount: Money,
     },
+    /// Something that was paid for is not in stock.
+    Backordered,
+    /// To the merchant: something waits for a person.
+    Merchant {
+        /// Why, as reason codes, sorted.
+        reasons: Vec<String>,
+        /// Whether it is a message in quarantine, not a payment in the books.
+        #[serde(default)]
+        quarantined: bool,
+    },
+    /// To the shop's own stock-keeping.
+    Stock {
+        /// What it should do.
+        request: StockRequest,
+        /// Counts the requests of one payment from 1: they may arrive in another order.
+        sequence: u32,
+        /// With what.
+        items: Vec<StockItem>,
+    },
 }
 
 impl News {
@@ -42,16 +96,56 @@ impl News {
             Self::Pending { .. } => "mail_pending",
             Self::Failed => "mail_failed",
             Self::Refunded { .. } => "mail_refunded",
+            Self::Backordered => "mail_backordered",
+            Self::Merchant { .. } => "mail_merchant",
+            Self::Stock { request, .. } => request.movement().as_str(),
+        }
+    }
+
+    /// The `type` of a webhook that carries it.
+    pub const fn hook_type(&self) -> &'static str {
+        match self {
+            Self::Received => "notification.received",
+            Self::Pending { .. } => "notification.pending",
+            Self::Failed => "notification.failed",
+            Self::Refunded { .. } => "notification.refunded",
+            Self::Backordered => "notification.backordered",
+            Self::Merchant { .. } => "notification.merchant",
+            Self::Stock { request, .. } => match request {
+                StockRequest::Reserve => "stock.reserve",
+                StockRequest::Take => "stock.take",
+                StockRequest::Release => "stock.release",
+                StockRequest::Restock => "stock.restock",
+            },
         }
     }
 
     /// The effect, unique within its payment.
     pub fn effect(&self) -> String {
         match self {
-            Self::Received | Self::Pending { .. } | Self::Failed => self.name().to_owned(),
+            Self::Received
+            | Self::Pending { .. }
+            | Self::Failed
+            | Self::Backordered
+            | Self::Stock { .. } => self.name().to_owned(),
             Self::Refunded { refund, .. } => format!("{}:{refund}", self.name()),
+            Self::Merchant { reasons, .. } => format!("{}:{}", self.name(), reasons.join("+")),
         }
     }
+}
+
+/// Tells the merchant that a payment waits for a person, and why.
+pub fn merchant(
+    reasons: Vec<String>,
+    subject: &SubjectKey,
+    payment: &Payment,
+    events: &[PaymentEvent],
+) -> Announcement {
+    let news = News::Merchant {
+        reasons,
+        quarantined: false,
+    };
+    Announcement::new(news, subject, payment, events)
 }
 
 /// The body of a message of type `ipn.announcement.v1`.

@@ -4,14 +4,18 @@
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
-use quittance_common::rules::{Facts, Rules};
+use quittance_common::rules::Facts;
+use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{
-    Books, Hold, Movement, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError,
+    Hold, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError, SubjectKey,
 };
 
-use crate::announcement::{Announcement, News};
-use crate::payment::{self, Effect, Payment};
-use crate::policy;
+use crate::payment::{self, Status};
+use crate::terms::Terms;
+use crate::{dispute, payout, subscription};
+use scene::Scene;
+
+mod scene;
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,19 +59,20 @@ impl ApplyError {
     }
 }
 
-/// Applies `event` with everything that the built-in table says, as [`apply_by`] without rules.
+/// Applies `event` with everything that the built-in table says, with stock in the shop database
+/// and no merchant to be told.
 pub async fn apply(
     shop: &Shop,
     event: &PaymentEvent,
     now: Timestamp,
 ) -> Result<Applied, ApplyError> {
-    apply_by(&Rules::default(), shop, event, now).await
+    apply_under(&Terms::default(), shop, event, now).await
 }
 
-/// Applies `event`, and of what follows from it only what `rules` let through. After an error the
-/// outcome may be unknown: apply it again.
-pub async fn apply_by(
-    rules: &Rules,
+/// Applies `event`, and of what follows from it only what the rules of `terms` let through. After
+/// an error the outcome may be unknown: apply it again.
+pub async fn apply_under(
+    terms: &Terms,
     shop: &Shop,
     event: &PaymentEvent,
     now: Timestamp,
@@ -85,25 +90,36 @@ pub async fn apply_by(
         }
     }
     let events = books.events().await?;
-    let payment = payment::fold(&events);
-    let done = carry_out(&mut books, rules, event, &payment, &events).await?;
-    let mut flags = payment.flags.clone();
-    flags.extend(books.stock_flags().await?);
-    if let Some(order) = &payment.settles
-        && !books.settle_order(&event.account, order).await?
-    {
-        flags.insert("order_already_paid".to_owned());
+    let had = books.effects().await?;
+    let payment = payment::fold(&events).by(terms.restock);
+    let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
+    let kind = books.subject().kind();
+    let mut scene = Scene {
+        books: &mut books,
+        terms,
+        event,
+        payment: &payment,
+        events: &events,
+        had,
+        done: Vec::new(),
+    };
+    let record = match record_of(kind, &events) {
+        Some(record) => record,
+        None => scene.settle().await?,
+    };
+    if terms.tell_merchant && ruling.tells_shop() {
+        scene.tell_merchant(&record.flags).await?;
     }
-    books
-        .save(&PaymentRecord {
-            status: payment.status.as_str(),
-            amount: payment.gross,
-            refunded: payment.refunded,
-            flags,
-        })
-        .await?;
-    let facts = Facts::within(event, &events);
-    if rules.decide(&facts).ruling.tells_shop() {
+    let done = scene.done;
+    books.save(&record).await?;
+    // The subscription or case that the payment's event tells about as well.
+    if let Some(other) = SubjectKey::about(event) {
+        let events = books.events_about(&other, event).await?;
+        if let Some(record) = record_of(other.kind(), &events) {
+            books.save_as(&other, &record).await?;
+        }
+    }
+    if ruling.tells_shop() {
         books.enqueue(&for_the_shop(event)?).await?;
     }
     failpoint::hit("fulfiller.before_commit");
@@ -112,65 +128,54 @@ pub async fn apply_by(
     Ok(Applied::New(done))
 }
 
-/// Has every effect that the payment should have had and has not, as far as `rules` let it.
-async fn carry_out(
-    books: &mut Books,
-    rules: &Rules,
-    event: &PaymentEvent,
-    payment: &Payment,
-    events: &[PaymentEvent],
-) -> Result<Vec<Done>, ApplyError> {
-    let had = books.effects().await?;
-    let permitted = policy::permit(payment::effects(payment, events), events, rules, &had);
-    for marker in &permitted.withheld {
-        books.note_effect(marker).await?;
+/// What the books say about something that is no payment; `None` for a payment (or a message of
+/// which nothing is known), which has effects.
+fn record_of(kind: &str, events: &[PaymentEvent]) -> Option<PaymentRecord> {
+    match kind {
+        "subscription" => Some(subscription::fold(events)),
+        "case" => Some(dispute::fold(events)),
+        "payout" => Some(payout::fold(events)),
+        _ => None,
     }
-    let mut done = Vec::new();
-    for effect in permitted.effects {
-        match effect {
-            // Sold before: what may have been given back since is not taken again.
-            Effect::Stock(Hold::Taken) if had.contains(Movement::Taken.as_str()) => {}
-            Effect::Stock(hold) => move_stock(books, payment, hold, &mut done).await?,
-            Effect::Tell(news) if had.contains(&news.effect()) => {}
-            Effect::Tell(news) => {
-                done.push(tell(books, event, payment, events, news).await?);
-            }
-        }
-    }
-    Ok(done)
 }
 
-async fn move_stock(
-    books: &mut Books,
-    payment: &Payment,
-    hold: Hold,
-    done: &mut Vec<Done>,
-) -> Result<(), ApplyError> {
-    let change = books.hold(&payment.lines, hold).await?;
+/// Releases what a pending payment holds, because it has held it for too long; `None` when it
+/// holds nothing any more. A payment that completes afterwards takes its goods all the same.
+pub async fn release_stale(
+    shop: &Shop,
+    subject: &SubjectKey,
+    now: Timestamp,
+) -> Result<Option<Vec<Done>>, ApplyError> {
+    let Some(mut books) = shop.begin_again(subject, now).await? else {
+        return Ok(None);
+    };
+    let payment = payment::fold(&books.events().await?);
+    if payment.status != Status::Pending || !books.note_effect(EXPIRED).await? {
+        books.roll_back().await?;
+        return Ok(None);
+    }
+    let mut done = vec![Done {
+        effect: EXPIRED,
+        count: 1,
+    }];
+    let change = books.hold(&payment.lines, Hold::Nothing).await?;
     for (movement, count) in change.moved {
-        books.note_effect(movement.as_str()).await?;
-        done.push(Done {
-            effect: movement.as_str(),
-            count,
-        });
+        let effect = movement.as_str();
+        books.note_effect(effect).await?;
+        done.push(Done { effect, count });
     }
-    Ok(())
-}
-
-async fn tell(
-    books: &mut Books,
-    event: &PaymentEvent,
-    payment: &Payment,
-    events: &[PaymentEvent],
-    news: News,
-) -> Result<Done, ApplyError> {
-    let effect = news.name();
-    books.note_effect(&news.effect()).await?;
-    let announcement = Announcement::new(news, books.subject(), payment, events);
-    let outgoing =
-        announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
-    books.enqueue(&outgoing).await?;
-    Ok(Done { effect, count: 1 })
+    let mut flags = payment.flags.clone();
+    flags.insert(EXPIRED.to_owned());
+    books
+        .save(&PaymentRecord {
+            status: payment.status.as_str(),
+            amount: payment.gross,
+            refunded: payment.refunded,
+            flags,
+        })
+        .await?;
+    books.commit().await?;
+    Ok(Some(done))
 }
 
 /// The event itself, for the queues that the shop binds.

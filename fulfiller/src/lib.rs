@@ -5,26 +5,35 @@
 //! | module | knows |
 //! |---|---|
 //! | [`payment`] | what all events of one payment mean together, in any order (pure) |
+//! | [`subscription`], [`dispute`], [`payout`] | the same of what is not a payment (pure) |
 //! | [`policy`] | which of its effects the shop's rules let through (pure) |
 //! | [`announcement`], [`templates`] | what a customer is told, and in which words (pure) |
 //! | [`fulfil`] | one event, one transaction |
+//! | [`sweep`] | reservations that nothing has become of |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
 //! | [`relay`] | the outbox, published |
-//! | [`mail`] | Maildir and SMTP |
+//! | [`mail`], [`webhook`] | Maildir and SMTP; signed HTTP |
+//! | [`terms`] | what the settings say: rules, who counts stock, who is told |
 //! | [`metrics`], [`run`] | the shell |
 
 pub mod announcement;
 mod availability;
+pub mod dispute;
 pub mod fulfil;
 pub mod mail;
 pub mod metrics;
 pub mod notify;
 pub mod payment;
+pub mod payout;
 pub mod policy;
 pub mod relay;
 pub mod run;
 pub mod stage;
+pub mod subscription;
+pub mod sweep;
 pub mod templates;
+pub mod terms;
+pub mod webhook;
 
 pub use run::spawn;
 

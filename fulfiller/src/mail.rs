@@ -1,4 +1,4 @@
-//! Customer mail: put together, and handed over by one of two drivers.
+//! Mail: put together of a text and an HTML part, and handed over to a Maildir or a mail server.
 
 pub mod maildir;
 
@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use lettre::message::{Mailbox, header::ContentType};
+use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use quittance_common::ids::MessageId;
-use quittance_common::settings::{NotifyDriver, NotifySettings};
+use quittance_common::settings::NotifySettings;
 use secrecy::ExposeSecret as _;
+use secrecy::SecretString;
 
 use crate::templates::{Words, one_line};
 
@@ -25,6 +26,9 @@ pub enum MailSettingsError {
     /// `notify.from` is not an address.
     #[error("notify.from is not a mail address: {0}")]
     From(lettre::address::AddressError),
+    /// `notify.merchant` is not an address.
+    #[error("notify.merchant is not a mail address")]
+    Merchant,
     /// `notify.smtp_url` is not one. The value is secret.
     #[error("notify.smtp_url cannot be used: expected smtp:// or smtps:// with a host")]
     SmtpUrl,
@@ -52,6 +56,15 @@ fn reply(code: Option<&str>) -> String {
     code.map_or_else(String::new, |code| format!(" (reply {code})"))
 }
 
+/// Where mail goes.
+#[derive(Debug, Clone, Copy)]
+pub enum MailTo<'a> {
+    /// Into a Maildir.
+    Maildir(&'a PathBuf),
+    /// To a mail server, by URL.
+    Smtp(&'a SecretString),
+}
+
 /// How mail leaves.
 #[derive(Debug)]
 enum Driver {
@@ -67,13 +80,13 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// A mailer as the settings say. Connects to nothing yet.
-    pub fn new(settings: &NotifySettings) -> Result<Self, MailSettingsError> {
+    /// A mailer that speaks for the shop of the settings. Connects to nothing yet.
+    pub fn new(settings: &NotifySettings, to: MailTo<'_>) -> Result<Self, MailSettingsError> {
         let address: Address = settings.from.parse().map_err(MailSettingsError::From)?;
         let from = Mailbox::new(Some(one_line(&settings.shop_name)), address);
-        let driver = match &settings.driver {
-            NotifyDriver::Maildir(folder) => Driver::Maildir(folder.clone()),
-            NotifyDriver::Smtp(url) => {
+        let driver = match to {
+            MailTo::Maildir(folder) => Driver::Maildir(folder.clone()),
+            MailTo::Smtp(url) => {
                 let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
                     // The error may repeat the URL, and with it the password.
                     .map_err(|_| MailSettingsError::SmtpUrl)?;
@@ -103,8 +116,7 @@ impl Mailer {
             .from(self.from.clone())
             .to(to)
             .subject(words.subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(words.text)?;
+            .multipart(MultiPart::alternative_plain_html(words.text, words.html))?;
         match &self.driver {
             Driver::Maildir(folder) => {
                 maildir::deliver(folder.clone(), format!("{id}.quittance"), mail.formatted())
@@ -120,7 +132,7 @@ impl Mailer {
     }
 }
 
-/// The buyer's mailbox; `None` when the address cannot be one.
+/// Somebody's mailbox; `None` when the address cannot be one.
 pub fn mailbox(email: &str, name: Option<&str>) -> Option<Mailbox> {
     let address: Address = email.trim().parse().ok()?;
     Some(Mailbox::new(

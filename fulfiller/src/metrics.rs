@@ -4,19 +4,23 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use quittance_common::rules::Ruling;
 
 /// Effects, as labels; each series starts at zero.
-const EFFECTS: [&str; 9] = [
+const EFFECTS: [&str; 12] = [
     "stock_reserved",
     "stock_released",
     "stock_decremented",
     "stock_backordered",
     "stock_restocked",
+    "reservation_expired",
     "mail_received",
     "mail_pending",
     "mail_failed",
     "mail_refunded",
+    "mail_backordered",
+    "mail_merchant",
 ];
 
-/// What became of an effect: `done` is stock moved or mail queued, the others are the notifier's.
+/// What became of an effect: `done` is stock moved or a notification queued, the others are the
+/// notifier's, for stock with `stock.driver = "http"` only.
 const OUTCOMES: [&str; 5] = ["done", "sent", "skipped", "retried", "rejected"];
 
 /// The fulfiller's counters. Cheap to clone.
@@ -62,10 +66,7 @@ impl Metrics {
         registry.register(Box::new(backorders.clone()))?;
         for effect in EFFECTS {
             for outcome in OUTCOMES {
-                // A mail is queued and then sent; stock is only ever done.
-                if effect.starts_with("mail_") || outcome == "done" {
-                    effects.with_label_values(&[effect, outcome]);
-                }
+                effects.with_label_values(&[effect, outcome]);
             }
         }
         Ok(Self {

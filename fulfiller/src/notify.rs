@@ -1,6 +1,8 @@
-//! The notifier's stage on `ipn.notify`: sends a customer notification unless it was sent before,
-//! and records that it was. At least once, and once in all but a crash in the instant of sending;
-//! a repeat carries the same Message-ID.
+//! The notifier's stage on `ipn.notify`: sends an announcement unless it was sent before, and
+//! records that it was. At least once, and once in all but a crash in the instant of sending; a
+//! repeat carries the same Message-ID, `webhook-id` and `Idempotency-Key`.
+
+mod outlets;
 
 use std::time::Duration;
 
@@ -15,43 +17,41 @@ use tracing::{debug, info, warn};
 
 use crate::announcement::Announcement;
 use crate::availability::Availability;
-use crate::mail::{Mailer, SendError, mailbox};
 use crate::metrics::Metrics;
 use crate::stage::{nothing_more, retry_then_park};
-use crate::templates::Templates;
+pub use outlets::{Channel, OutletError, Outlets};
+use outlets::{Sent, Unsent, Untaken};
 
-/// Attempts at a mail that a server does not take now. On the default ladder, whose last rung is
-/// six hours, about four days: as long as mail servers themselves try.
+/// Attempts at what a server does not take now. On the default ladder, whose last rung is six
+/// hours, about four days: as long as mail servers themselves try.
 const SEND_ATTEMPTS: u32 = 22;
 
 /// The shortest wait while the database is down.
 const DATABASE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long nobody else sends what one notifier has in hand: longer than a slow mail server takes.
-/// After a crash in the instant of sending the mail waits this long.
+/// How long nobody else sends what one notifier has in hand: longer than a slow mail server or
+/// endpoint takes. After a crash in the instant of sending the announcement waits this long.
 const SENDING: Duration = Duration::from_mins(3);
 
-/// How soon a mail that somebody else sends now is looked at again.
+/// How soon an announcement that somebody else sends now is looked at again.
 const SENDING_WAIT: Duration = Duration::from_secs(5);
 
-/// Sends customer notifications.
+/// Sends announcements.
 #[derive(Debug)]
 pub struct NotifyStage {
     shop: Shop,
     availability: Availability,
-    templates: Templates,
-    mailer: Mailer,
+    outlets: Outlets,
     metrics: Metrics,
 }
 
 impl NotifyStage {
-    /// A stage that sends by `mailer` and remembers in `shop`.
-    pub fn new(shop: Shop, templates: Templates, mailer: Mailer, metrics: Metrics) -> Self {
+    /// A stage that sends by `outlets` and remembers in `shop`.
+    pub fn new(shop: Shop, outlets: Outlets, metrics: Metrics) -> Self {
         Self {
             availability: Availability::new(shop.clone()),
             shop,
-            templates,
-            mailer,
+            outlets,
             metrics,
         }
     }
@@ -65,33 +65,12 @@ impl NotifyStage {
         let effect = announcement.news.name();
         if self.shop.is_announced(id).await? {
             self.metrics.duplicate(StageName::Notifier);
-            debug!(mail.id = %id, "notification sent before");
+            debug!(announcement.id = %id, "announcement sent before");
             return Ok(nothing_more());
         }
-        let payer = &announcement.payer;
-        let to = match payer.email.as_deref() {
-            None => Err("no_address"),
-            Some(email) => mailbox(email, payer.name.as_deref()).ok_or("bad_address"),
-        };
-        let to = match to {
-            Ok(to) => to,
-            Err(reason) => {
-                self.record(announcement, Announced::Skipped(reason))
-                    .await?;
-                self.metrics.effect(effect, "skipped");
-                info!(mail.id = %id, reason, "notification skipped");
-                return Ok(nothing_more());
-            }
-        };
-        let words = match self.templates.render(announcement) {
-            Ok(words) => words,
-            Err(error) => {
-                let reason = Reason::of("template_error");
-                return Ok(retry_then_park(message, reason, error.to_string()));
-            }
-        };
         let since = clock::now();
-        if self.mailer.repeats_arrive() {
+        let begins = self.outlets.repeats_arrive(announcement);
+        if begins {
             let subject = &announcement.subject;
             let begun = self
                 .shop
@@ -102,18 +81,29 @@ impl NotifyStage {
                 Begun::Busy => return Ok(being_sent()),
             }
         }
-        match self.mailer.send(id, message.timestamp, to, words).await {
-            Ok(()) => {
+        let sent = self.outlets.send(message, announcement).await;
+        if begins && sent.is_err() {
+            self.shop.give_up_announcement(id, since).await?;
+        }
+        match sent {
+            Ok(Sent::Done) => {
                 failpoint::hit("notifier.after_send");
                 self.record(announcement, Announced::Sent).await?;
                 self.metrics.effect(effect, "sent");
-                info!(mail.id = %id, effect, "notification sent");
+                info!(announcement.id = %id, effect, "announcement sent");
                 Ok(nothing_more())
             }
-            Err(error) => {
-                self.shop.give_up_announcement(id, since).await?;
-                Ok(self.not_sent(message, effect, &error))
+            Ok(Sent::Skipped(reason)) => {
+                self.record(announcement, Announced::Skipped(reason))
+                    .await?;
+                self.metrics.effect(effect, "skipped");
+                info!(announcement.id = %id, reason, "announcement skipped");
+                Ok(nothing_more())
             }
+            Err(Unsent::Unwritten { reason, detail }) => {
+                Ok(retry_then_park(message, reason, detail))
+            }
+            Err(Unsent::Untaken(fate)) => Ok(self.not_sent(message, effect, fate)),
         }
     }
 
@@ -133,47 +123,28 @@ impl NotifyStage {
             .await
     }
 
-    fn not_sent(
-        &self,
-        message: &Message,
-        effect: &'static str,
-        error: &SendError,
-    ) -> Disposition<()> {
-        warn!(%error, message.id = %message.id, "notification not sent");
-        let (disposition, outcome) = match error {
-            SendError::Refused(_) | SendError::Form(_) => (
-                Disposition::Park {
-                    lot: Lot::Dead,
-                    reason: Reason::of("smtp_rejected"),
-                    detail: error.to_string(),
-                },
-                "rejected",
-            ),
-            SendError::Later(_) | SendError::Folder(_)
-                if message.headers.attempt >= SEND_ATTEMPTS =>
-            {
-                (
-                    Disposition::Park {
-                        lot: Lot::Dead,
-                        reason: Reason::of("mail_not_taken"),
-                        detail: error.to_string(),
-                    },
-                    "rejected",
-                )
-            }
-            SendError::Later(_) | SendError::Folder(_) => (
-                Disposition::Retry {
-                    wait: Wait::Counted {
-                        at_least: Duration::ZERO,
-                    },
-                    reason: Reason::of("mail_unavailable"),
-                    detail: error.to_string(),
-                },
-                "retried",
-            ),
-        };
-        self.metrics.effect(effect, outcome);
-        disposition
+    fn not_sent(&self, message: &Message, effect: &'static str, fate: Untaken) -> Disposition<()> {
+        let Untaken {
+            reason,
+            given_up,
+            detail,
+            again,
+        } = fate;
+        warn!(%reason, detail, message.id = %message.id, "announcement not sent");
+        if let Some(at_least) = again.filter(|_| message.headers.attempt < SEND_ATTEMPTS) {
+            self.metrics.effect(effect, "retried");
+            return Disposition::Retry {
+                wait: Wait::Counted { at_least },
+                reason,
+                detail,
+            };
+        }
+        self.metrics.effect(effect, "rejected");
+        Disposition::Park {
+            lot: Lot::Dead,
+            reason: if again.is_some() { given_up } else { reason },
+            detail,
+        }
     }
 }
 

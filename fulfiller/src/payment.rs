@@ -3,17 +3,34 @@
 //!
 //! The rules: a completed payment takes its goods, once; a pending one reserves them; a full
 //! refund puts them back, a partial one does not; reversals and disputes move nothing and are
-//! flagged for a person; a payment that was refused and completed is for a person as well.
+//! flagged for a person; a payment that was refused and completed is for a person as well, and so
+//! is one for an order that was cancelled.
+//!
+//! An authorisation and its captures are one payment: what is captured adds up, the goods are
+//! reserved by the one and taken by the first of the others, and the authorisation's end (voided,
+//! expired) says nothing about money that was captured before.
+//!
+//! The result depends on *which* events there are, not on when each was received: nothing is
+//! chosen by time. What a customer was told on the way (pending, failed) is true of the day on
+//! which it was told, and is the only thing that differs between two orders of arrival; see
+//! [`due`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quittance_common::event::{EventType, Line, PaymentEvent};
-use quittance_common::ids::Sku;
+use quittance_common::ids::{Sku, TxnId};
 use quittance_common::money::Money;
+use quittance_common::settings::Restock;
 use quittance_common::shop::Hold;
-use quittance_common::status::TxnType;
+use quittance_common::status::{PendingReason, TxnType};
 
 use crate::announcement::News;
+
+/// What the checks note of a payment whose order the shop has cancelled.
+pub const ORDER_CANCELLED: &str = "order_cancelled";
+
+/// That a payment was refused as well as completed.
+const PAID_AFTER_DENIED: &str = "paid_after_denied";
 
 /// The status of a payment, as listings show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,6 +84,17 @@ impl Status {
             _ => None,
         }
     }
+
+    /// Which of several refusals is told: the strongest word.
+    const fn weight(self) -> u8 {
+        match self {
+            Self::Denied => 4,
+            Self::Failed => 3,
+            Self::Voided => 2,
+            Self::Expired => 1,
+            _ => 0,
+        }
+    }
 }
 
 /// One refund: its id (the refund's own transaction) and how much.
@@ -91,15 +119,17 @@ pub struct Payment {
     pub lines: BTreeMap<Sku, i64>,
     /// What a person should see, as reason codes.
     pub flags: BTreeSet<String>,
-    /// The order that this payment settles: the invoice of a payment that is paid and not one of
-    /// a series (renewals repeat the invoice).
+    /// The order that this payment settles: the one that the checks bound it to, or else its
+    /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
     pub settles: Option<String>,
     /// Whether the money was there at some time and nothing speaks against it.
-    paid: bool,
+    pub(crate) paid: bool,
+    /// Whether it was completed as well as refused, and is for a person.
+    contradicted: bool,
     /// Refunds of a payment that is known to be paid.
     refunds: Vec<Refund>,
-    /// Whether all of it was given back.
-    refunded_in_full: bool,
+    /// Whether all of it was given back, and the goods go back on the shelf for that.
+    puts_back: bool,
 }
 
 /// One thing to be done for a payment, once.
@@ -114,7 +144,7 @@ pub enum Effect {
 /// Concludes what `events`, all of one subject, mean together. Their order does not matter.
 pub fn fold(events: &[PaymentEvent]) -> Payment {
     let mut sorted: Vec<&PaymentEvent> = events.iter().collect();
-    sorted.sort_by(|a, b| (a.received_at, &a.key).cmp(&(b.received_at, &b.key)));
+    sorted.sort_by(|a, b| a.key.cmp(&b.key));
     let of = |wanted: EventType| {
         sorted
             .iter()
@@ -128,13 +158,15 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         .collect();
     let refusal = sorted
         .iter()
-        .rev()
-        .find_map(|event| Status::of_refusal(event.event_type));
+        .filter_map(|event| Status::of_refusal(event.event_type))
+        .max_by_key(|status| status.weight());
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
+    let sound = sound(&sorted, &completed, &mut flags);
     let pending: Vec<&PaymentEvent> = of(EventType::Pending).collect();
-    // The payment's own events say what it is about; the latest word of the highest rank wins.
-    let telling: Vec<&PaymentEvent> = completed
+    // The payment's own events say what it is about; the highest rank wins.
+    let telling: Vec<&PaymentEvent> = sound
         .iter()
+        .chain(&completed)
         .chain(&pending)
         .copied()
         .chain(
@@ -144,23 +176,25 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
                 .filter(|e| Status::of_refusal(e.event_type).is_some()),
         )
         .collect();
-    let gross = telling
-        .iter()
-        .copied()
-        .chain(of(EventType::PayoutItem))
-        .find_map(|event| event.data.gross);
-    let paid = !completed.is_empty() && refusal.is_none();
+    let gross =
+        captured(&sound, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
+    let authorized = pending.iter().find_map(|event| event.data.gross);
+    if let (Some(gross), Some(authorized)) = (gross, authorized)
+        && !sound.is_empty()
+        && gross.currency() == authorized.currency()
+        && gross.minor() < authorized.minor()
+    {
+        flags.insert("partly_captured".to_owned());
+    }
+    let paid = !sound.is_empty();
 
     let refunds = refunds(&sorted, gross, &mut flags);
     let refunded = sum(&refunds);
     let refunded_in_full = is_full(gross, refunded, &mut flags);
     let reversed = is_reversed(&sorted, &mut flags);
-    mark(&sorted, &completed, refusal, &mut flags);
+    mark(&sorted, &completed, &mut flags);
     let lines = lines(&telling, &mut flags);
-    let settles = completed
-        .iter()
-        .filter(|event| paid && !is_of_a_series(event))
-        .find_map(|event| event.data.order.invoice.clone());
+    let settles = settles(&sound, &mut flags);
 
     let status = match (completed.is_empty(), refusal) {
         _ if reversed => Status::Reversed,
@@ -176,52 +210,181 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         gross,
         refunded,
         lines,
-        flags,
         settles,
         paid,
+        contradicted: !paid
+            && flags.contains(PAID_AFTER_DENIED)
+            && !flags.contains(ORDER_CANCELLED),
+        flags,
         refunds,
-        refunded_in_full,
+        puts_back: refunded_in_full,
     }
 }
 
+/// The order that these completed events settle: the one that the checks bound them to, or else
+/// their invoice.
+fn settles(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<String> {
+    let orders = sound.iter().map(|event| &event.data.order);
+    let bound: BTreeSet<_> = orders.filter_map(|order| order.bound.as_ref()).collect();
+    if bound.len() > 1 {
+        flags.insert("settles_another_order".to_owned());
+    }
+    sound
+        .iter()
+        .filter(|event| !is_of_a_series(event))
+        .find_map(|event| {
+            let order = &event.data.order;
+            let bound = order.bound.as_ref().map(ToString::to_string);
+            bound.or_else(|| order.invoice.clone())
+        })
+}
+
+/// The transaction that an event is its own of, where it has one.
+fn txn(event: &PaymentEvent) -> &str {
+    event
+        .data
+        .txn_id
+        .as_ref()
+        .map_or(event.key.as_str(), |txn| txn.as_str())
+}
+
+/// The completed events that nothing speaks against. Against one speaks any refusal of the same
+/// transaction, the authorisation's having been denied or failed, and an order that was cancelled.
+fn sound<'a>(
+    sorted: &[&PaymentEvent],
+    completed: &[&'a PaymentEvent],
+    flags: &mut BTreeSet<String>,
+) -> Vec<&'a PaymentEvent> {
+    let is_refused = |paid: &PaymentEvent| {
+        sorted.iter().any(|event| match event.event_type {
+            EventType::Voided | EventType::Expired => txn(event) == txn(paid),
+            EventType::Denied | EventType::Failed => {
+                let parent = paid.data.parent_txn_id.as_ref().map(TxnId::as_str);
+                txn(event) == txn(paid) || Some(txn(event)) == parent
+            }
+            _ => false,
+        })
+    };
+    let cancelled = completed
+        .iter()
+        .any(|event| event.data.flags.iter().any(|flag| flag == ORDER_CANCELLED));
+    let mut sound = completed.to_vec();
+    sound.retain(|event| {
+        let refused = is_refused(event);
+        if refused {
+            flags.insert(PAID_AFTER_DENIED.to_owned());
+        }
+        !refused && !cancelled
+    });
+    sound
+}
+
+/// What was captured: one amount a transaction, added up.
+fn captured(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Money> {
+    let mut amounts: BTreeMap<&str, Money> = BTreeMap::new();
+    for event in sound {
+        if let Some(gross) = event.data.gross {
+            amounts.entry(txn(event)).or_insert(gross);
+        }
+    }
+    let mut amounts = amounts.into_values();
+    let first = amounts.next()?;
+    Some(amounts.fold(first, |sum, next| {
+        sum.checked_add(next).unwrap_or_else(|| {
+            flags.insert("capture_currency_mismatch".to_owned());
+            sum
+        })
+    }))
+}
+
 /// Everything that a payment in this state must have had, in order. What it has had already is
-/// left out by whoever does it; more events only ever add to a paid payment's effects.
+/// left out by whoever does it.
 pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
     if payment.paid {
-        let mut effects = vec![Effect::Stock(Hold::Taken), Effect::Tell(News::Received)];
-        effects.extend(payment.refunds.iter().map(|refund| {
-            Effect::Tell(News::Refunded {
-                refund: refund.id.clone(),
-                amount: refund.amount,
-            })
-        }));
-        if payment.refunded_in_full {
+        let mut effects = vec![Effect::Stock(Hold::Taken)];
+        effects.extend(due(payment).into_iter().map(Effect::Tell));
+        if payment.puts_back {
             effects.push(Effect::Stock(Hold::Nothing));
         }
         return effects;
     }
+    if payment.contradicted {
+        // A person decides. Until then the goods are not sold to anybody else: what is on its way
+        // to the buyer must not go back on the shelf.
+        let mut effects = vec![Effect::Stock(Hold::Taken)];
+        effects.extend(payment.puts_back.then_some(Effect::Stock(Hold::Nothing)));
+        return effects;
+    }
     match payment.status {
-        Status::Pending => {
-            let reason = events
-                .iter()
-                .filter(|event| event.event_type == EventType::Pending)
-                .max_by_key(|event| (event.received_at, event.key.clone()))
-                .and_then(|event| event.data.pending_reason.clone());
-            vec![
-                Effect::Stock(Hold::Reserved),
-                Effect::Tell(News::Pending { reason }),
-            ]
-        }
-        Status::Denied | Status::Failed | Status::Expired | Status::Voided => {
-            vec![Effect::Stock(Hold::Nothing), Effect::Tell(News::Failed)]
-        }
-        // Paid after it was refused (for a person), reversed before it was ever paid, or nothing
-        // known: whatever was set aside is given back, and the customer hears nothing.
-        Status::Completed
+        Status::Pending => vec![
+            Effect::Stock(Hold::Reserved),
+            Effect::Tell(News::Pending {
+                reason: pending_reason(events),
+            }),
+        ],
+        // Refused; paid for a cancelled order (for a person); reversed before it was ever paid; or
+        // nothing known: whatever was set aside is given back.
+        Status::Denied
+        | Status::Failed
+        | Status::Expired
+        | Status::Voided
+        | Status::Completed
         | Status::PartiallyRefunded
         | Status::Refunded
         | Status::Reversed
-        | Status::Noted => vec![Effect::Stock(Hold::Nothing)],
+        | Status::Noted => {
+            let mut effects = vec![Effect::Stock(Hold::Nothing)];
+            effects.extend(due(payment).into_iter().map(Effect::Tell));
+            effects
+        }
+    }
+}
+
+/// The set of notifications that the payment's final state calls for: the same in every order of
+/// arrival. What a customer may have been told besides is what was true when it was told: that the
+/// payment is pending, or that its authorisation ended (both told only while nothing better is
+/// known), and, of a payment that was both refused and paid and is for a person now, whichever
+/// came first.
+pub fn due(payment: &Payment) -> Vec<News> {
+    if payment.paid {
+        let refunds = payment.refunds.iter().map(|refund| News::Refunded {
+            refund: refund.id.clone(),
+            amount: refund.amount,
+        });
+        return std::iter::once(News::Received).chain(refunds).collect();
+    }
+    match payment.status {
+        Status::Denied | Status::Failed | Status::Expired | Status::Voided => vec![News::Failed],
+        _ => Vec::new(),
+    }
+}
+
+/// Why the payment is pending: of several reasons, one that is not merely that it was authorised.
+fn pending_reason(events: &[PaymentEvent]) -> Option<PendingReason> {
+    let waits = |reason: &PendingReason| {
+        matches!(reason, PendingReason::Authorization | PendingReason::Order)
+    };
+    events
+        .iter()
+        .filter(|event| event.event_type == EventType::Pending)
+        .max_by_key(|event| {
+            let reason = event.data.pending_reason.as_ref();
+            (!reason.is_some_and(waits), event.key.clone())
+        })
+        .and_then(|event| event.data.pending_reason.clone())
+}
+
+impl Payment {
+    /// The same in a shop that puts goods back as `restock` says.
+    #[must_use]
+    pub fn by(self, restock: Restock) -> Self {
+        let puts_back = self.puts_back && restock == Restock::OnFullRefund;
+        Self { puts_back, ..self }
+    }
+
+    /// Whether what was sold goes back on the shelf.
+    pub const fn puts_back(&self) -> bool {
+        self.puts_back
     }
 }
 
@@ -247,12 +410,7 @@ fn refunds(
     let mut ledger: BTreeMap<String, Refund> = BTreeMap::new();
     let of_type = |event: &&&PaymentEvent| event.event_type == EventType::Refunded;
     for event in sorted.iter().filter(of_type) {
-        let id = event
-            .data
-            .txn_id
-            .as_ref()
-            .map_or(event.key.as_str(), |txn| txn.as_str())
-            .to_owned();
+        let id = txn(event).to_owned();
         match (event.data.gross, gross) {
             (None, _) => {
                 flags.insert("refund_without_amount".to_owned());
@@ -294,13 +452,7 @@ fn is_reversed(sorted: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> bool {
         sorted
             .iter()
             .filter(|event| event.event_type == wanted)
-            .map(|event| {
-                event
-                    .data
-                    .txn_id
-                    .as_ref()
-                    .map_or(event.key.as_str(), |txn| txn.as_str())
-            })
+            .map(|event| txn(event))
             .collect::<BTreeSet<_>>()
             .len()
     };
@@ -318,12 +470,7 @@ fn is_reversed(sorted: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> bool {
 }
 
 /// The remaining flags.
-fn mark(
-    sorted: &[&PaymentEvent],
-    completed: &[&PaymentEvent],
-    refusal: Option<Status>,
-    flags: &mut BTreeSet<String>,
-) {
+fn mark(sorted: &[&PaymentEvent], completed: &[&PaymentEvent], flags: &mut BTreeSet<String>) {
     let has = |wanted: EventType| sorted.iter().any(|event| event.event_type == wanted);
     let mut flag = |when: bool, name: &str| {
         if when {
@@ -331,21 +478,25 @@ fn mark(
         }
     };
     flag(
-        !completed.is_empty() && refusal.is_some(),
-        "paid_after_denied",
-    );
-    flag(
         completed.is_empty() && has(EventType::Refunded),
         "refund_awaits_payment",
     );
-    let amounts: BTreeSet<_> = completed
-        .iter()
-        .filter_map(|event| event.data.gross)
-        .map(|gross| (gross.currency(), gross.minor()))
-        .collect();
-    flag(amounts.len() > 1, "amount_changed");
+    let mut amounts: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
+    for event in completed {
+        let known = amounts.entry(txn(event)).or_default();
+        known.extend(
+            event
+                .data
+                .gross
+                .map(|gross| (gross.currency(), gross.minor())),
+        );
+    }
     flag(
-        !completed.is_empty() && amounts.is_empty(),
+        amounts.values().any(|known| known.len() > 1),
+        "amount_changed",
+    );
+    flag(
+        amounts.values().any(BTreeSet::is_empty),
         "paid_without_amount",
     );
     flag(has(EventType::Unknown), "unknown_event");

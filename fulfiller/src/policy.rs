@@ -97,7 +97,7 @@ fn calls_for(event: &PaymentEvent, effect: &Effect, is_paid: bool) -> bool {
         EventType::Denied | EventType::Failed | EventType::Expired | EventType::Voided
     );
     match effect {
-        Effect::Stock(Hold::Taken) | Effect::Tell(News::Received) => {
+        Effect::Stock(Hold::Taken) | Effect::Tell(News::Received | News::Backordered) => {
             event.event_type == EventType::Completed
         }
         Effect::Stock(Hold::Reserved) | Effect::Tell(News::Pending { .. }) => {
@@ -111,6 +111,8 @@ fn calls_for(event: &PaymentEvent, effect: &Effect, is_paid: bool) -> bool {
             let id = txn.map_or(event.key.as_str(), |txn| txn.as_str());
             event.event_type == EventType::Refunded && id == refund
         }
+        // Not among a payment's effects: they follow from flags and from stock.
+        Effect::Tell(News::Merchant { .. } | News::Stock { .. }) => false,
     }
 }
 

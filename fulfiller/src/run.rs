@@ -10,12 +10,12 @@ use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Notify;
 
-use crate::mail::{MailSettingsError, Mailer};
 use crate::metrics::Metrics;
-use crate::notify::NotifyStage;
+use crate::notify::{NotifyStage, OutletError, Outlets};
 use crate::relay::Relay;
 use crate::stage::FulfilStage;
-use crate::templates::{TemplateError, Templates};
+use crate::sweep::Sweeper;
+use crate::terms::Terms;
 
 /// Why the fulfiller cannot be put together; a restart does not help.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +24,9 @@ pub enum SetupError {
     /// The shop database's settings.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// The mail settings.
-    #[error(transparent)]
-    Mail(#[from] MailSettingsError),
-    /// The templates.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
+    /// What mail, templates or webhooks are set to.
+    #[error("the settings of [notify] or [stock] cannot be used")]
+    Outlets(#[from] OutletError),
     /// A metric was registered twice; a bug.
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -44,6 +41,8 @@ pub struct Parts {
     pub notify: NotifyStage,
     /// From the outbox to the queues.
     pub relay: Relay,
+    /// Old reservations.
+    pub sweeper: Sweeper,
     /// The books that all of them share.
     pub shop: Shop,
 }
@@ -52,12 +51,16 @@ pub struct Parts {
 pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<Parts, SetupError> {
     let shop = Shop::lazy(&settings.shop_database)?;
     let outbox_written = Arc::new(Notify::new());
-    let templates = Templates::built_in(&settings.notify.shop_name)?;
-    let mailer = Mailer::new(&settings.notify)?;
+    let outlets = Outlets::of(settings)?;
+    let fulfil = FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone());
     Ok(Parts {
-        fulfil: FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone())
-            .with_rules(settings.rules.clone()),
-        notify: NotifyStage::new(shop.clone(), templates, mailer, metrics.clone()),
+        fulfil: fulfil.under(Terms::of(settings)),
+        sweeper: Sweeper::new(
+            shop.clone(),
+            settings.fulfiller.reserve_for,
+            metrics.clone(),
+        ),
+        notify: NotifyStage::new(shop.clone(), outlets, metrics.clone()),
         relay: Relay::new(
             shop.clone(),
             queues,
@@ -76,7 +79,7 @@ fn publish_timeout(settings: &Settings) -> Duration {
     }
 }
 
-/// Starts both stages and the relay in `service`.
+/// Starts both stages, the relay and the sweeper in `service`.
 pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Result<(), SetupError> {
     let duplicates = shell.metrics.duplicates_total.clone();
     let metrics = Metrics::register(shell.metrics.registry(), duplicates)?;
@@ -84,6 +87,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         fulfil,
         notify,
         relay,
+        sweeper,
         ..
     } = parts(settings, shell.queues.clone(), &metrics)?;
     let concurrency = settings.fulfiller.concurrency;
@@ -108,6 +112,11 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
     let stop = shell.stop.clone();
     service.spawn("relay", async move {
         relay.run(stop).await;
+        Ok::<(), SetupError>(())
+    });
+    let stop = shell.stop.clone();
+    service.spawn("sweeper", async move {
+        sweeper.run(stop).await;
         Ok::<(), SetupError>(())
     });
     Ok(())

@@ -9,15 +9,16 @@ use quittance_common::disposition::{Disposition, Lot, Wait};
 use quittance_common::event::{EventError, PaymentEvent};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
-use quittance_common::rules::{Decision, Facts, Rules, Ruling};
+use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::Shop;
 use quittance_common::stage::{Stage, StageName};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::availability::Availability;
-use crate::fulfil::{Applied, ApplyError, apply_by};
+use crate::fulfil::{Applied, ApplyError, apply_under};
 use crate::metrics::Metrics;
+use crate::terms::Terms;
 
 /// Attempts at a message that cannot be understood or applied before a person gets it: enough for
 /// a rolling update to bring a build that can.
@@ -30,10 +31,10 @@ const DATABASE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct FulfilStage {
     shop: Shop,
-    rules: Rules,
     availability: Availability,
     outbox_written: Arc<Notify>,
     metrics: Metrics,
+    terms: Terms,
 }
 
 impl FulfilStage {
@@ -43,16 +44,16 @@ impl FulfilStage {
         Self {
             availability: Availability::new(shop.clone()),
             shop,
-            rules: Rules::default(),
             outbox_written,
             metrics,
+            terms: Terms::default(),
         }
     }
 
-    /// The same under the shop's rules.
+    /// The same stage on other terms.
     #[must_use]
-    pub fn with_rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
+    pub fn under(self, terms: Terms) -> Self {
+        Self { terms, ..self }
     }
 
     /// Counts what was decided about a new event, and tells who withheld something.
@@ -136,12 +137,12 @@ impl Stage for FulfilStage {
             Ok(event) => event,
             Err((reason, detail)) => return retry_then_park(message, reason, detail),
         };
-        let decision = self.rules.decide(&Facts::of(&event));
+        let decision = self.terms.rules.decide(&Facts::of(&event));
         if decision.ruling == Ruling::Ignore {
             self.ruled(message, &event, decision);
             return nothing_more();
         }
-        match apply_by(&self.rules, &self.shop, &event, clock::now()).await {
+        match apply_under(&self.terms, &self.shop, &event, clock::now()).await {
             Ok(applied) => {
                 if matches!(applied, Applied::New(_)) {
                     self.ruled(message, &event, decision);

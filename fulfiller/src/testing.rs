@@ -9,7 +9,7 @@ use quittance_common::ids::{GatewayId, MessageId, TxnId};
 use quittance_common::money::Money;
 use quittance_common::settings::ShopDatabase;
 use quittance_common::shop::{ProductRow, Shop};
-use quittance_common::status::PendingReason;
+use quittance_common::status::{PaymentStatus, PendingReason, TxnType};
 
 /// Seconds after the first instant of 2026.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -42,6 +42,7 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
             payment_status: None,
             pending_reason: (event_type == EventType::Pending).then_some(PendingReason::Echeck),
             reason_code: None,
+            subscription: None,
             gross: Some(eur(2000)),
             fee: None,
             occurred_at: None,
@@ -108,4 +109,36 @@ pub(crate) async fn shop(folder: &tempfile::TempDir, on_hand: u32) -> Shop {
 pub(crate) async fn mugs(shop: &Shop) -> (i64, i64, i64) {
     let row = shop.stock().await.unwrap().remove(0);
     (row.on_hand, row.reserved, row.backordered)
+}
+
+/// A message about the life of subscription `id`.
+pub(crate) fn lifecycle(id: &str, txn_type: &TxnType) -> PaymentEvent {
+    let mut event = event(EventType::SubscriptionChanged, id, id);
+    event.key = format!("pp:sandbox:sub:{id}:{}", txn_type.as_str())
+        .parse()
+        .unwrap();
+    event.data.subject = Subject::Subscription(id.into());
+    event.data.txn_type = Some(txn_type.clone());
+    event.data.txn_id = None;
+    event.data.gross = None;
+    event.data.lines = Vec::new();
+    event
+}
+
+/// One status of item `id` of a mass payment.
+pub(crate) fn payout(id: &str, status: &str) -> PaymentEvent {
+    let mut event = event(EventType::PayoutItem, id, id);
+    event.key = format!("pp:sandbox:mp:{id}:{status}").parse().unwrap();
+    event.data.subject = Subject::Payout(id.into());
+    event.data.payment_status = Some(PaymentStatus::parse(status));
+    event.data.lines = Vec::new();
+    event
+}
+
+/// Captures `minor` of the authorisation `authorization`.
+pub(crate) fn capture(authorization: &str, txn: &str, minor: i64) -> PaymentEvent {
+    let mut capture = event(EventType::Completed, txn, txn);
+    capture.data.parent_txn_id = Some(authorization.parse().unwrap());
+    capture.data.gross = Some(eur(minor));
+    capture
 }

@@ -23,7 +23,7 @@ use quittance_common::shop::{PaymentFilter, PaymentRow, ProductRow, Shop, StockR
 use quittance_fulfiller::fulfil::{Applied, apply};
 
 /// Tasks that do the same at once.
-const TASKS: usize = 10;
+const TASKS: usize = 20;
 
 /// Every promise, one after the other.
 pub async fn all(shop: &Shop) {
@@ -33,6 +33,7 @@ pub async fn all(shop: &Shop) {
     carts_with_the_same_items_in_another_order_do_not_deadlock(shop).await;
     events_of_one_payment_at_once_leave_what_they_would_leave_one_by_one(shop).await;
     a_refund_before_its_payment_ends_as_the_other_order(shop).await;
+    captures_and_their_refunds_at_once_are_one_payment(shop).await;
     an_outbox_row_is_leased_to_one_relay_only(shop).await;
     a_notification_is_taken_in_hand_by_one_sender_only(shop).await;
     numbers_and_names_come_back_as_they_went_in(shop).await;
@@ -75,6 +76,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
             payment_status: None,
             pending_reason: None,
             reason_code: None,
+            subscription: None,
             gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
             fee: None,
             occurred_at: None,
@@ -124,7 +126,7 @@ async fn apply_at_last(shop: &Shop, event: &PaymentEvent) -> Applied {
     panic!("{}: transient errors only", event.key)
 }
 
-/// Ten deliveries of one event at the same instant: one effect, nine duplicates.
+/// Twenty deliveries of one event at the same instant: one effect, the rest duplicates.
 pub async fn the_same_event_by_many_has_one_effect(shop: &Shop) {
     import(shop, &["same"], 10).await;
     let event = completed("SAME", &["same"], 1);
@@ -138,7 +140,7 @@ pub async fn the_same_event_by_many_has_one_effect(shop: &Shop) {
     assert_eq!(payment(shop, "SAME").await.events, 1);
 }
 
-/// Ten buyers of the last three: none left, seven owed, nobody refused.
+/// Twenty buyers of the last three: none left, seventeen owed, nobody refused.
 pub async fn the_last_items_are_sold_once_and_the_rest_is_owed(shop: &Shop) {
     import(shop, &["last"], 3).await;
     let events: Vec<PaymentEvent> = (0..TASKS)
@@ -147,7 +149,7 @@ pub async fn the_last_items_are_sold_once_and_the_rest_is_owed(shop: &Shop) {
     let applied = join_all(events.iter().map(|event| apply_at_last(shop, event))).await;
     assert!(applied.iter().all(|a| matches!(a, Applied::New(_))));
     let row = stock(shop, "last").await;
-    assert_eq!((row.on_hand, row.backordered), (0, 7));
+    assert_eq!((row.on_hand, row.backordered), (0, 17));
 }
 
 /// One key, two meanings: the first stays, the second is told apart from a duplicate.
@@ -178,7 +180,7 @@ pub async fn carts_with_the_same_items_in_another_order_do_not_deadlock(shop: &S
         assert!(matches!(result, Ok(Applied::New(_))), "{result:?}");
     }
     for sku in ["cart-a", "cart-b", "cart-c"] {
-        assert_eq!(stock(shop, sku).await.on_hand, 80);
+        assert_eq!(stock(shop, sku).await.on_hand, 60);
     }
 }
 
@@ -227,7 +229,49 @@ pub async fn a_refund_before_its_payment_ends_as_the_other_order(shop: &Shop) {
     assert_eq!(seen.first().unwrap().0, "refunded");
 }
 
-/// Ten relays at once: every row once, none twice.
+/// An authorisation, its two captures, a refund and a dispute of them, all at the same instant: one
+/// payment whose goods are taken once.
+pub async fn captures_and_their_refunds_at_once_are_one_payment(shop: &Shop) {
+    import(shop, &["captured"], 100).await;
+    for round in 0..5 {
+        let id = |name: &str| format!("{name}-{round}");
+        let mut authorized = completed(&id("AUTH"), &["captured"], 2);
+        authorized.event_type = EventType::Pending;
+        authorized.key = format!("pp:sandbox:{}:payment.pending", id("AUTH"))
+            .parse()
+            .unwrap();
+        let capture = |name: &str, minor: i64| {
+            let mut capture = completed(&id(name), &["captured"], 2);
+            capture.data.parent_txn_id = Some(id("AUTH").parse().unwrap());
+            capture.data.gross = Some(Money::from_minor(minor, "EUR".parse().unwrap()));
+            capture
+        };
+        let events = [
+            event(EventType::Refunded, &id("CAP1"), &id("CAP1-R"), -500),
+            capture("CAP1", 1200),
+            capture("CAP2", 800),
+            authorized,
+            event(EventType::Reversed, &id("CAP2"), &id("CAP2-V"), -800),
+        ];
+        join_all(events.iter().map(|event| apply_at_last(shop, event))).await;
+        let row = payment(shop, &id("AUTH")).await;
+        assert_eq!(
+            (row.status.as_str(), row.events),
+            ("reversed", 5),
+            "{row:?}"
+        );
+        assert_eq!(
+            (row.amount.as_str(), row.refunded.as_str()),
+            ("20.00", "5.00")
+        );
+        let stock = stock(shop, "captured").await;
+        assert_eq!((stock.on_hand, stock.reserved), (98 - 2 * round, 0));
+    }
+    let rows = shop.payments(&PaymentFilter::default()).await.unwrap();
+    assert!(!rows.iter().any(|row| row.txn_id.starts_with("CAP")));
+}
+
+/// Many relays at once: every row once, none twice.
 pub async fn an_outbox_row_is_leased_to_one_relay_only(shop: &Shop) {
     for n in 0..TASKS {
         apply_at_last(shop, &completed(&format!("LEASE{n}"), &[], 1)).await;

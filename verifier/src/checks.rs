@@ -1,14 +1,27 @@
 //! The business checks on a verified notification, in the contract's order: environment, receiver,
-//! amount. Pure. `VERIFIED` proves only that the gateway sent this to somebody; these prove that it
-//! is ours and right.
+//! currency and amount, items. Pure. `VERIFIED` proves only that the gateway sent this to somebody;
+//! these prove that it is ours and right.
+//!
+//! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
+//! refusal of one message: then that check, and no other, is passed over and flagged.
 
-use std::collections::HashMap;
+mod payee;
+mod price;
 
-use quittance_common::event::{Environment, EventData, EventType, Line};
-use quittance_common::ids::{Reason, Sku};
+use std::collections::{BTreeSet, HashMap};
+
+use quittance_common::event::{EventType, Line};
+use quittance_common::ids::{OrderId, Reason, Sku};
 use quittance_common::money::Money;
-use quittance_common::notification::{Notification, Payee};
-use quittance_common::settings::{Account, Unmatched};
+use quittance_common::notification::{Notification, Reading};
+use quittance_common::order::Order;
+use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
+use secrecy::SecretString;
+
+pub use payee::environment;
+
+/// The flag of an event of which a refusal was waived; the reason stands beside it.
+const RELEASED: &str = "released";
 
 /// Why a genuine notification must not have an effect without a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +30,10 @@ pub struct Refusal {
     pub reason: Reason,
     /// What was expected and what was found, in words; no personal data.
     pub detail: String,
+    /// What was expected, where two values are compared.
+    pub expected: Option<String>,
+    /// What was found instead.
+    pub found: Option<String>,
 }
 
 impl Refusal {
@@ -24,224 +41,199 @@ impl Refusal {
         Self {
             reason: Reason::of(reason),
             detail: detail.into(),
+            expected: None,
+            found: None,
         }
+    }
+
+    fn compared(mut self, expected: &impl ToString, found: &impl ToString) -> Self {
+        self.expected = Some(expected.to_string());
+        self.found = Some(found.to_string());
+        self
     }
 }
 
 /// What the catalogue asks for each sku.
 pub type Prices = HashMap<Sku, Money>;
 
-/// Checks a whole notification; on success the flags for each reading, in order.
+/// What the shop knows about what a notification names.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The catalogue.
+    pub prices: Prices,
+    /// The registered orders.
+    pub orders: HashMap<OrderId, Order>,
+}
+
+/// What the settings say about checks.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// What happens when there is nothing to hold an amount against.
+    pub unmatched: Unmatched,
+    /// Whether a payment must name an order.
+    pub orders: OrderPolicy,
+    /// Minor units by which a payment may be too small.
+    pub tolerance: u32,
+    /// The secrets of signed orders.
+    pub secrets: &'a [SecretString],
+}
+
+impl<'a> Policy<'a> {
+    /// The policy of these settings.
+    pub fn of(settings: &'a Settings) -> Self {
+        Self {
+            unmatched: settings.verifier.unmatched,
+            orders: settings.verifier.orders,
+            tolerance: settings.verifier.tolerance,
+            secrets: &settings.orders.secrets,
+        }
+    }
+}
+
+/// A reading that may go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// What the checks noted without refusing.
+    pub flags: Vec<Reason>,
+    /// The order that it is for and may settle.
+    pub order: Option<OrderId>,
+}
+
+/// Checks a whole notification. Refusals whose reason is in `waived` are passed over.
 ///
 /// # Errors
 /// The first refusal, in the contract's order.
 pub fn check(
     notification: &Notification,
     account: &Account,
-    prices: &Prices,
-    unmatched: Unmatched,
-) -> Result<Vec<Vec<Reason>>, Refusal> {
-    environment(notification.claimed_environment, account.environment)?;
+    known: &Known,
+    policy: Policy<'_>,
+    waived: &BTreeSet<Reason>,
+) -> Result<Vec<Passed>, Refusal> {
+    let mut common = Notes::new(waived);
+    common.judge(environment(
+        notification.claimed_environment,
+        account.environment,
+    ))?;
     notification
         .readings
         .iter()
         .map(|reading| {
-            let mut flags = Vec::new();
-            flags.extend(receiver(&notification.payee, account, reading.event_type)?);
-            if let Some(doubt) = reading.doubts.first() {
-                return Err(Refusal {
-                    reason: doubt.clone(),
-                    detail: "the message is genuine, and this build cannot tell what it means"
-                        .into(),
-                });
-            }
-            flags.extend(amount(
-                reading.event_type,
-                &reading.data,
-                prices,
-                unmatched,
-            )?);
-            Ok(flags)
+            let mut notes = common.clone();
+            let order = check_reading(notification, reading, account, known, policy, &mut notes)?;
+            Ok(Passed {
+                flags: notes.flags,
+                order,
+            })
         })
         .collect()
 }
 
-/// The skus that [`check`] will look for in `prices`.
+/// What was noted so far, and what a person has waived.
+#[derive(Debug, Clone)]
+struct Notes<'a> {
+    waived: &'a BTreeSet<Reason>,
+    flags: Vec<Reason>,
+}
+
+impl<'a> Notes<'a> {
+    const fn new(waived: &'a BTreeSet<Reason>) -> Self {
+        Self {
+            waived,
+            flags: Vec::new(),
+        }
+    }
+
+    /// The value of a check; `None` when it refuses and that refusal is waived.
+    fn judge<T>(&mut self, checked: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
+        match checked {
+            Ok(value) => Ok(Some(value)),
+            Err(refusal) if self.waived.contains(&refusal.reason) => {
+                self.flag(Reason::of(RELEASED));
+                self.flag(refusal.reason);
+                Ok(None)
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn flag(&mut self, flag: Reason) {
+        if !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
+    }
+}
+
+/// The order that the reading is for and may settle.
+fn check_reading(
+    notification: &Notification,
+    reading: &Reading,
+    account: &Account,
+    known: &Known,
+    policy: Policy<'_>,
+    notes: &mut Notes<'_>,
+) -> Result<Option<OrderId>, Refusal> {
+    let payee = payee::receiver(&notification.payee, account, reading.event_type);
+    if let Some(Some(flag)) = notes.judge(payee)? {
+        notes.flag(flag);
+    }
+    for doubt in &reading.doubts {
+        notes.judge::<()>(Err(Refusal {
+            reason: doubt.clone(),
+            ..Refusal::new(
+                "",
+                "the message is genuine, and this build cannot tell what it means",
+            )
+        }))?;
+    }
+    // Only money that comes in is asked.
+    if !matches!(
+        reading.event_type,
+        EventType::Completed | EventType::Pending
+    ) {
+        return Ok(None);
+    }
+    let data = &reading.data;
+    let gross = notes.judge(price::incoming(reading.event_type, data.gross))?;
+    let expected = price::expectation(data, notification.added, known, policy);
+    let Some(expected) = notes.judge(expected)? else {
+        return Ok(None);
+    };
+    if let Some(gross) = gross
+        && let Some(Some(flag)) = notes.judge(price::amount(&expected, gross, policy.tolerance))?
+    {
+        notes.flag(flag);
+    }
+    if let Some(Some(flag)) = notes.judge(price::items(&expected, &data.lines))? {
+        notes.flag(flag);
+    }
+    // A renewal repeats the order of the first payment and must not settle it again.
+    Ok(expected.order.filter(|_| !price::is_renewal(data)))
+}
+
+/// The skus that [`check`] will look for in the catalogue.
 pub fn skus(notification: &Notification) -> Vec<Sku> {
     let lines = notification
         .readings
         .iter()
         .flat_map(|reading| &reading.data.lines);
-    let mut skus: Vec<Sku> = lines.filter_map(|line| line.sku.clone()).collect();
+    let mut skus: Vec<Sku> = lines.filter_map(|line: &Line| line.sku.clone()).collect();
     skus.sort();
     skus.dedup();
     skus
 }
 
-/// A sandbox message on a live account (or the other way round) is no fraud, but it is no money:
-/// anybody can open a sandbox business with any e-mail address.
-pub fn environment(claimed: Option<Environment>, account: Environment) -> Result<(), Refusal> {
-    match claimed {
-        Some(claimed) if claimed != account => Err(Refusal::new(
-            "environment_mismatch",
-            format!("the account is {account}, the message says {claimed}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Is the payee one of ours? `receiver_id` decides where both sides have one; else any of the
-/// addresses does: `business` may be an alias, `receiver_email` is always the primary address.
-fn receiver(
-    payee: &Payee,
-    account: &Account,
-    event_type: EventType,
-) -> Result<Option<Reason>, Refusal> {
-    let ours = |value: &str| {
-        account
-            .receivers
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(value))
-    };
-    if payee.merchant_pays {
-        return if payee.payer.iter().any(|payer| ours(payer)) {
-            Ok(None)
-        } else {
-            Err(Refusal::new(
-                "payer_mismatch",
-                "a mass payment that another account sent",
-            ))
-        };
-    }
-    let is_id = |value: &str| !value.contains('@');
-    let knows_ids = account.receivers.iter().any(|own| is_id(own));
-    if let Some(id) = payee
-        .receiver_id
-        .as_deref()
-        .filter(|id| is_id(id) && knows_ids)
-    {
-        return if ours(id) {
-            Ok(None)
-        } else {
-            Err(Refusal::new(
-                "receiver_mismatch",
-                "receiver_id is none of the account's receivers",
-            ))
-        };
-    }
-    let named: Vec<&str> = [&payee.receiver_id, &payee.business, &payee.receiver_email]
-        .into_iter()
+/// The orders that [`check`] will look for: only what the message itself names, never its URL.
+pub fn order_refs(notification: &Notification) -> Vec<&str> {
+    let mut refs: Vec<&str> = notification
+        .readings
+        .iter()
+        .flat_map(|reading| [&reading.data.order.invoice, &reading.data.order.custom])
         .filter_map(Option::as_deref)
         .collect();
-    if named.is_empty() {
-        return match event_type {
-            // These carry no money and often no payee.
-            EventType::DisputeOpened
-            | EventType::DisputeAdjusted
-            | EventType::SubscriptionChanged => Ok(Some(Reason::of("receiver_missing"))),
-            _ => Err(Refusal::new(
-                "receiver_missing",
-                "the message names no payee",
-            )),
-        };
-    }
-    if named.into_iter().any(ours) {
-        Ok(None)
-    } else {
-        Err(Refusal::new(
-            "receiver_mismatch",
-            "neither business nor receiver_email is one of the account's receivers",
-        ))
-    }
-}
-
-/// Does the amount fit what was bought? Only money that comes in is asked.
-fn amount(
-    event_type: EventType,
-    data: &EventData,
-    prices: &Prices,
-    unmatched: Unmatched,
-) -> Result<Vec<Reason>, Refusal> {
-    if !matches!(event_type, EventType::Completed | EventType::Pending) {
-        return Ok(Vec::new());
-    }
-    let Some(gross) = data.gross else {
-        return Err(Refusal::new(
-            "missing_amount",
-            "the message names no amount",
-        ));
-    };
-    if gross.is_negative() || gross.minor() == 0 {
-        return Err(Refusal::new(
-            "amount_not_positive",
-            format!("a {event_type} of {gross} is no money coming in"),
-        ));
-    }
-    let asked = asked(&data.lines, prices)?;
-    let Some(expected) = asked.total else {
-        return unmatched_item(unmatched);
-    };
-    if expected.currency() != gross.currency() {
-        return Err(Refusal::new(
-            "currency_mismatch",
-            format!("the catalogue asks {expected}, paid was {gross}"),
-        ));
-    }
-    match gross.minor().cmp(&expected.minor()) {
-        // An unknown item beside known ones does not make the known ones any cheaper.
-        std::cmp::Ordering::Equal | std::cmp::Ordering::Greater if !asked.complete => {
-            unmatched_item(unmatched)
-        }
-        std::cmp::Ordering::Equal => Ok(Vec::new()),
-        std::cmp::Ordering::Greater => Ok(vec![Reason::of("paid_above_catalogue")]),
-        std::cmp::Ordering::Less => Err(Refusal::new(
-            "amount_mismatch",
-            format!("the catalogue asks {expected}, paid was {gross}"),
-        )),
-    }
-}
-
-fn unmatched_item(unmatched: Unmatched) -> Result<Vec<Reason>, Refusal> {
-    match unmatched {
-        Unmatched::Accept => Ok(vec![Reason::of("unmatched_item")]),
-        Unmatched::Quarantine => Err(Refusal::new(
-            "unmatched_item",
-            "no item of the catalogue to hold the amount against",
-        )),
-    }
-}
-
-/// What the catalogue asks for a cart.
-struct Asked {
-    /// For the lines that it knows; `None` when it knows none.
-    total: Option<Money>,
-    /// Whether it knows them all.
-    complete: bool,
-}
-
-fn asked(lines: &[Line], prices: &Prices) -> Result<Asked, Refusal> {
-    let mut asked = Asked {
-        total: None,
-        complete: true,
-    };
-    for line in lines {
-        let Some(price) = line.sku.as_ref().and_then(|sku| prices.get(sku)) else {
-            asked.complete = false;
-            continue;
-        };
-        let cost = price.checked_mul(i64::from(line.quantity));
-        let sum = match asked.total {
-            None => cost,
-            Some(total) => cost.and_then(|cost| total.checked_add(cost)),
-        };
-        asked.total = Some(sum.ok_or_else(|| {
-            Refusal::new(
-                "currency_mismatch",
-                "the items of the cart have prices that cannot be added",
-            )
-        })?);
-    }
-    Ok(asked)
+    refs.sort_unstable();
+    refs.dedup();
+    refs
 }
 
 #[cfg(test)]

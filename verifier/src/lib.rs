@@ -1,14 +1,17 @@
 //! The verifier: is it genuine, is it ours, is it right, is it new?
 //!
-//! Pure: [`breaker`], [`checks`], [`decide`]. Shell: [`postback`] (HTTP), [`stage`] (one message),
-//! [`run`](mod@run) (the stage as a task of a process).
+//! Pure: [`breaker`], [`checks`], [`decide`], `case`. Shell: [`postback`] (HTTP), [`stage`] (one
+//! message), [`releases`] (what a person lets go on), [`run`](mod@run) (the stage as a task of a
+//! process).
 
 pub mod archive;
 pub mod breaker;
+mod case;
 pub mod checks;
 pub mod decide;
 pub mod metrics;
 pub mod postback;
+pub mod releases;
 pub mod run;
 pub mod stage;
 

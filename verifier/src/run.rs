@@ -14,6 +14,7 @@ use crate::archive::Archiving;
 use crate::breaker::Policy;
 use crate::metrics::Metrics;
 use crate::postback::Postback;
+use crate::releases;
 use crate::stage::Verifier;
 
 /// Why the verifier ended otherwise than by being told to.
@@ -57,12 +58,16 @@ pub async fn run(
         Arc::clone(&settings),
         postback,
         claims,
-        shop,
+        shop.clone(),
         metrics,
         shared,
     );
     let registry = shell.metrics.registry();
     let stage = Archiving::new(stage, queues, archive.is_some(), registry)?;
-    consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency).await?;
-    Ok(())
+    let releases = releases::publish(shell.clone(), shop);
+    let stage = consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency);
+    tokio::select! {
+        ended = stage => Ok(ended?),
+        never = releases => match never {},
+    }
 }

@@ -1,9 +1,10 @@
-//! One message through the verifier: read, known?, ask, check, claim, forward.
+//! One message through the verifier: read, known?, ask, check, claim, write down, forward.
 //!
 //! The order is the contract's (design section 6). Nothing here acks: the loop in
 //! `quittance_common::consumer` publishes what is forwarded, waits for the confirms, then calls
 //! [`Stage::confirmed`], which marks the claims done, then acks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +19,18 @@ use quittance_common::ids::Reason;
 use quittance_common::message::{Headers, Message, MessageKind};
 use quittance_common::metrics::Metrics as Shared;
 use quittance_common::notification::{Notification, Proof, RawNotification, Verified};
+use quittance_common::quarantine_notice::quarantine_notice;
 use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::settings::{Account, Settings};
-use quittance_common::shop::Shop;
+use quittance_common::shop::releases::RELEASE_HEADER;
+use quittance_common::shop::{NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::breaker::Report;
-use crate::checks;
+use crate::case::{Case, Settled};
+use crate::checks::{self, Known, Policy};
 use crate::decide::{self, Decision, Unclear};
 use crate::metrics::{Metrics, Outcome};
 use crate::postback::{Postback, PostbackError};
@@ -79,7 +83,11 @@ impl Verifier {
         }
     }
 
-    async fn verify(&self, message: &Message) -> Result<Disposition<Held>, Decision> {
+    async fn verify(
+        &self,
+        message: &Message,
+        case: &mut Case,
+    ) -> Result<Disposition<Held>, Decision> {
         let raw = RawNotification::from_message(message).map_err(|error| {
             decide::unsupported(&message.headers, UNSUPPORTED_ATTEMPTS, error.to_string())
         })?;
@@ -90,7 +98,11 @@ impl Verifier {
                 let detail = format!("no account `{}` in the settings", raw.account);
                 decide::unsupported(&message.headers, UNSUPPORTED_ATTEMPTS, detail)
             })?;
+        case.opened(&raw);
         let read = gateway::read(&raw, account);
+        if let Ok(notification) = &read {
+            case.read(notification);
+        }
         // A deliberate replay is verified again whatever the claims say; the books repeat nothing.
         let replayed = message.headers.replay_id.is_some();
         if let Ok(notification) = &read
@@ -98,19 +110,24 @@ impl Verifier {
             && self.is_known(notification).await?
         {
             self.duplicate("known");
+            case.settle(Settled::Duplicate);
+            self.write_down(message, case, None).await?;
             info!(message.id = %message.id, "known before; settled as a duplicate");
             return Ok(done());
         }
         failpoint::hit("verifier.before_postback");
-        let proof = self.authenticate(&raw, account, message, &read).await?;
+        let proof = self
+            .authenticate(&raw, account, message, &read, case)
+            .await?;
         failpoint::hit("verifier.after_postback");
         let notification = read.map_err(|error| {
             self.metrics
                 .decided(Outcome::Unreadable, error.reason().as_str());
+            case.settle(Settled::Unreadable);
             Decision::Park(Lot::Quarantine, error.reason(), error.to_string())
         })?;
-        self.admit(Verified::new(&raw, notification, proof), account, message)
-            .await
+        let verified = Verified::new(&raw, notification, proof);
+        self.admit(verified, account, message, case).await
     }
 
     /// Was everything that it tells finished before, with the same meaning?
@@ -134,6 +151,7 @@ impl Verifier {
         account: &Account,
         message: &Message,
         read: &Result<Notification, ReadError>,
+        case: &mut Case,
     ) -> Result<Proof, Decision> {
         let request = match gateway::authenticate(raw, account) {
             AuthPlan::Known(proof) => return Ok(proof),
@@ -143,6 +161,7 @@ impl Verifier {
             Ok(Verdict::Verified(proof)) => Ok(proof),
             Ok(Verdict::Invalid) => {
                 self.metrics.decided(Outcome::Invalid, "");
+                case.settle(Settled::Invalid);
                 let refusal = read.as_ref().ok().and_then(|notification| {
                     checks::environment(notification.claimed_environment, account.environment).err()
                 });
@@ -248,31 +267,109 @@ impl Verifier {
         verified: Verified,
         account: &Account,
         message: &Message,
+        case: &mut Case,
     ) -> Result<Disposition<Held>, Decision> {
-        let wanted = checks::skus(verified.notification());
-        let prices = self.shop.prices(&wanted).await.map_err(|error| {
-            warn!(%error, "the catalogue is away");
+        let waived = self.waived(message).await?;
+        let known = self.known(verified.notification()).await.map_err(|error| {
+            warn!(%error, "the shop's orders and catalogue are away");
             free_retry(STORE_WAIT, "catalogue_unavailable", error.to_string())
         })?;
-        let unmatched = self.settings.verifier.unmatched;
-        let flags = checks::check(verified.notification(), account, &prices, unmatched).map_err(
-            |refusal| {
+        let policy = Policy::of(&self.settings);
+        let passed = checks::check(verified.notification(), account, &known, policy, &waived)
+            .map_err(|refusal| {
                 self.metrics
                     .decided(Outcome::Refused, refusal.reason.as_str());
+                case.refuse(&refusal);
                 Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
-            },
-        )?;
+            })?;
         let mut events = verified.into_events();
-        for (event, flags) in events.iter_mut().zip(flags) {
-            event.data.flags = flags.iter().map(ToString::to_string).collect();
+        for (event, passed) in events.iter_mut().zip(passed) {
+            let noted = passed.flags.iter().map(ToString::to_string);
+            event.data.flags.extend(noted);
+            event.data.order.bound = passed.order;
+            case.note(passed.flags);
         }
-        self.claim_and_forward(events, message).await
+        self.claim_and_forward(events, message, case).await
+    }
+
+    /// What a person has waived for this very message. The header only says that it is worth
+    /// looking; anybody could write one.
+    async fn waived(&self, message: &Message) -> Result<BTreeSet<Reason>, Decision> {
+        if !message.headers.other.contains_key(RELEASE_HEADER) {
+            return Ok(BTreeSet::new());
+        }
+        self.shop.waived(message).await.map_err(|error| {
+            warn!(%error, "a release cannot be looked up");
+            free_retry(STORE_WAIT, "releases_unavailable", error.to_string())
+        })
+    }
+
+    async fn known(&self, notification: &Notification) -> Result<Known, ShopError> {
+        Ok(Known {
+            prices: self.shop.prices(&checks::skus(notification)).await?,
+            orders: self.shop.orders(&checks::order_refs(notification)).await?,
+        })
+    }
+
+    /// Writes down what was decided. What must be kept and cannot be is tried again later; the
+    /// rest goes its way without.
+    async fn write_down(
+        &self,
+        message: &Message,
+        case: &Case,
+        parked: Option<&Decision>,
+    ) -> Result<(), Decision> {
+        let Some(decision) = case.decision(message, parked, clock::now()) else {
+            return Ok(());
+        };
+        let written = match self.shop.record_decision(&decision).await {
+            Ok(()) => self.tell_merchant(&decision).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = written else {
+            return Ok(());
+        };
+        warn!(%error, "a decision cannot be written down");
+        if case.must_be_kept() {
+            let reason = "decisions_unavailable";
+            return Err(free_retry(STORE_WAIT, reason, error.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Has the merchant told of what went to quarantine, if he is told of anything.
+    async fn tell_merchant(&self, decision: &NewDecision) -> Result<(), ShopError> {
+        let (Some(parked), Some(reason), Some(gateway), Some(account)) = (
+            &decision.parked,
+            &decision.reason,
+            decision.gateway,
+            &decision.account,
+        ) else {
+            return Ok(());
+        };
+        let message = &parked.message;
+        let Some((_, notice)) =
+            quarantine_notice(message, reason).filter(|_| self.settings.notify.tells_merchant())
+        else {
+            return Ok(());
+        };
+        let outgoing = Outgoing {
+            id: notice.id,
+            to: OutgoingTo::Notify,
+            gateway,
+            account: account.clone(),
+            received_at: message.headers.received_at.unwrap_or(message.timestamp),
+            payload: String::from_utf8_lossy(&notice.body).into_owned(),
+        };
+        let subject = format!("message:{}", message.id);
+        self.shop.enqueue(&subject, &outgoing, decision.at).await
     }
 
     async fn claim_and_forward(
         &self,
         events: Vec<PaymentEvent>,
         message: &Message,
+        case: &mut Case,
     ) -> Result<Disposition<Held>, Decision> {
         let mut held = Held::default();
         let mut publish = Vec::with_capacity(events.len());
@@ -285,7 +382,10 @@ impl Verifier {
                     held.claims.push(claim);
                     match envelope(&event, message) {
                         Ok(forward) => {
-                            publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
+                            publish.push((
+                                Destination::Queue(QueueId::Work(WorkQueue::Fulfil)),
+                                forward,
+                            ));
                             continue;
                         }
                         Err(decision) => decision,
@@ -295,7 +395,10 @@ impl Verifier {
                 // A replay goes on without a claim: nobody else works on what is done.
                 Ok(ClaimOutcome::Done) => match envelope(&event, message) {
                     Ok(forward) => {
-                        publish.push((Destination::Queue(QueueId::Work(WorkQueue::Fulfil)), forward));
+                        publish.push((
+                            Destination::Queue(QueueId::Work(WorkQueue::Fulfil)),
+                            forward,
+                        ));
                         continue;
                     }
                     Err(decision) => decision,
@@ -305,17 +408,29 @@ impl Verifier {
                     "claim_busy",
                     "another instance works on the same event".into(),
                 ),
-                Ok(ClaimOutcome::Conflict) => Decision::Park(
-                    Lot::Quarantine,
-                    Reason::of("conflict"),
-                    "the same transaction and status as before, with another amount, payee or order".into(),
-                ),
+                Ok(ClaimOutcome::Conflict) => {
+                    case.settle(Settled::Conflict);
+                    Decision::Park(
+                        Lot::Quarantine,
+                        Reason::of("conflict"),
+                        "the same transaction and status as before, with another amount, payee or order".into(),
+                    )
+                }
                 Err(error) => claims_away(error),
             };
             self.release(&held).await;
             return Err(refused);
         }
         failpoint::hit("verifier.after_claim");
+        case.settle(if publish.is_empty() {
+            Settled::Duplicate
+        } else {
+            Settled::Verified
+        });
+        if let Err(decision) = self.write_down(message, case, None).await {
+            self.release(&held).await;
+            return Err(decision);
+        }
         if publish.is_empty() {
             self.duplicate("claimed");
         } else {
@@ -374,20 +489,26 @@ impl Stage for Verifier {
     }
 
     async fn handle(&self, message: &Message) -> Disposition<Held> {
-        self.verify(message)
-            .await
-            .unwrap_or_else(|decision| match decision {
-                Decision::Retry(wait, reason, detail) => Disposition::Retry {
-                    wait,
-                    reason,
-                    detail,
-                },
-                Decision::Park(lot, reason, detail) => Disposition::Park {
-                    lot,
-                    reason,
-                    detail,
-                },
-            })
+        let mut case = Case::default();
+        let decision = match self.verify(message, &mut case).await {
+            Ok(disposition) => return disposition,
+            Err(decision) => match self.write_down(message, &case, Some(&decision)).await {
+                Ok(()) => decision,
+                Err(later) => later,
+            },
+        };
+        match decision {
+            Decision::Retry(wait, reason, detail) => Disposition::Retry {
+                wait,
+                reason,
+                detail,
+            },
+            Decision::Park(lot, reason, detail) => Disposition::Park {
+                lot,
+                reason,
+                detail,
+            },
+        }
     }
 
     async fn confirmed(&self, held: Held) {

@@ -174,7 +174,11 @@ pub async fn main(
         tracing::error!(stage = name, error = %telemetry::chain(error), "ended");
     }
     telemetry::flush(FLUSH);
-    result.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if settings::is_bad_settings(&error) => ExitCode::from(EXIT_CONFIG),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 async fn run(

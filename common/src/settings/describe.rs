@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Account, Engine, LogFormat, NotifyDriver, Settings, ShopDatabase, Unmatched};
+use super::{
+    Account, Engine, HttpTarget, LogFormat, NotifyDriver, OrderPolicy, Restock, Settings,
+    ShopDatabase, StockDriver, Unmatched,
+};
 
 /// What is shown in place of a secret.
 const SET: &str = "(set)";
@@ -30,22 +33,19 @@ impl Settings {
         self.describe_pdt(&mut put);
         put("admin.listen", self.admin.listen.to_string());
         self.describe_verifier(&mut put);
-        put(
-            "fulfiller.concurrency",
-            self.fulfiller.concurrency.to_string(),
-        );
-        match &self.notify.driver {
-            NotifyDriver::Maildir(path) => {
-                put("notify.driver", "maildir".to_owned());
-                put("notify.maildir", path.display().to_string());
-            }
-            NotifyDriver::Smtp(_) => {
-                put("notify.driver", "smtp".to_owned());
-                put("notify.smtp_url", SET.to_owned());
-            }
+        if !self.orders.secrets.is_empty() {
+            let secrets = self.orders.secrets.len();
+            put("orders.secret", format!("{SET}, {secrets} secret(s)"));
         }
-        put("notify.from", self.notify.from.clone());
-        put("notify.shop_name", self.notify.shop_name.clone());
+        let fulfiller = &self.fulfiller;
+        let restock = match fulfiller.restock_on {
+            Restock::OnFullRefund => "full_refund",
+            Restock::Never => "never",
+        };
+        put("fulfiller.concurrency", fulfiller.concurrency.to_string());
+        put("fulfiller.reserve_for", wait(fulfiller.reserve_for));
+        put("fulfiller.restock_on", restock.to_owned());
+        self.describe_outlets(&mut put);
         put("retry.ladder", ladder.collect::<Vec<_>>().join(", "));
         match self.archive {
             Some(limits) => {
@@ -105,6 +105,43 @@ impl Settings {
         }
     }
 
+    fn describe_outlets(&self, put: &mut impl FnMut(&str, String)) {
+        let notify = &self.notify;
+        match &notify.driver {
+            NotifyDriver::Maildir(path) => {
+                put("notify.driver", "maildir".to_owned());
+                put("notify.maildir", path.display().to_string());
+            }
+            NotifyDriver::Smtp(_) => {
+                put("notify.driver", "smtp".to_owned());
+                put("notify.smtp_url", SET.to_owned());
+            }
+            NotifyDriver::Http(target) => {
+                put("notify.driver", "http".to_owned());
+                describe_target("notify", target, put);
+            }
+        }
+        put("notify.from", notify.from.clone());
+        put("notify.shop_name", notify.shop_name.clone());
+        if let Some(merchant) = &notify.merchant {
+            put("notify.merchant", merchant.clone());
+        }
+        if let Some(templates) = &notify.templates {
+            put("notify.templates", templates.display().to_string());
+        }
+        put("notify.language", notify.languages.default.clone());
+        let pairs = notify.languages.by_country.iter();
+        let pairs: Vec<String> = pairs.map(|(c, l)| format!("{c}:{l}")).collect();
+        put("notify.languages", pairs.join(", "));
+        match &self.stock.driver {
+            StockDriver::Sql => put("stock.driver", "sql".to_owned()),
+            StockDriver::Http(target) => {
+                put("stock.driver", "http".to_owned());
+                describe_target("stock", target, put);
+            }
+        }
+    }
+
     fn describe_verifier(&self, put: &mut impl FnMut(&str, String)) {
         let verifier = &self.verifier;
         let unmatched = match verifier.unmatched {
@@ -117,12 +154,31 @@ impl Settings {
         put("verifier.give_up_after", wait(verifier.give_up_after));
         put("verifier.recheck_after", wait(verifier.recheck_after));
         put("verifier.unmatched", unmatched.to_owned());
+        let orders = match verifier.orders {
+            OrderPolicy::Optional => "optional",
+            OrderPolicy::Required => "required",
+        };
+        put("verifier.orders", orders.to_owned());
+        put("verifier.tolerance", verifier.tolerance.to_string());
         put("verifier.claim_lease", wait(verifier.claim_lease));
         put("verifier.claim_ttl", wait(verifier.claim_ttl));
         let failures = verifier.breaker_failures.to_string();
         put("verifier.breaker_failures", failures);
         put("verifier.breaker_cooldown", wait(verifier.breaker_cooldown));
     }
+}
+
+/// A URL may hold a token in its path or query: only the host is shown.
+fn describe_target(section: &str, target: &HttpTarget, put: &mut impl FnMut(&str, String)) {
+    let host = target.url.host_str().unwrap_or_default();
+    let url = format!("{}://{host}/...", target.url.scheme());
+    let secrets = format!("{SET}, {} secret(s)", target.secrets.len());
+    put(&format!("{section}.url"), url);
+    put(&format!("{section}.secrets"), secrets);
+    put(
+        &format!("{section}.allow_private"),
+        target.allow_private.to_string(),
+    );
 }
 
 fn describe_account(index: usize, account: &Account, put: &mut impl FnMut(&str, String)) {

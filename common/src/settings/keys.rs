@@ -48,8 +48,11 @@ const SECOND_TO_DAY: &str = "a duration from 1s to 1 day, such as `30s`";
 const COUNT: &str = "a whole number from 1 to 65535";
 const POSTBACK_URL: &str = "an https:// URL (http:// only to a loopback host or in the sandbox)";
 
+const HOOK_URL: &str = "an https:// URL of a public host (any host and http:// with allow_private); needed with driver = \"http\"";
+const HOOK_SECRETS: &str = "one or more secrets `whsec_` and base64 of 24 to 64 bytes, the newest first, separated by commas";
+
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 57] = [
+pub const KEYS: [Key; 73] = [
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
@@ -139,6 +142,12 @@ pub const KEYS: [Key; 57] = [
         "quarantine",
         "`quarantine` or `accept`",
     ),
+    key("verifier.orders", "optional", "`optional` or `required`"),
+    key(
+        "verifier.tolerance",
+        "0",
+        "minor units (cents), a whole number from 0 to 1000000",
+    ),
     key(
         "verifier.claim_lease",
         "60s",
@@ -159,8 +168,23 @@ pub const KEYS: [Key; 57] = [
         "10s",
         "a duration from 100ms to 1h",
     ),
+    optional(
+        "orders.secret",
+        "one or more secrets of at least 16 characters, separated by commas; the first one signs",
+    )
+    .secret(),
     key("fulfiller.concurrency", "8", COUNT),
-    key("notify.driver", "maildir", "`maildir` or `smtp`"),
+    key(
+        "fulfiller.reserve_for",
+        "14 days",
+        "a duration from 1s to 3650 days, longer than an eCheck takes",
+    ),
+    key(
+        "fulfiller.restock_on",
+        "full_refund",
+        "`full_refund` or `never`",
+    ),
+    key("notify.driver", "maildir", "`maildir`, `smtp` or `http`"),
     key(
         "notify.from",
         "shop@localhost",
@@ -177,6 +201,27 @@ pub const KEYS: [Key; 57] = [
         "an smtp:// or smtps:// URL; needed with notify.driver = \"smtp\"",
     )
     .secret(),
+    optional("notify.url", HOOK_URL),
+    optional("notify.secrets", HOOK_SECRETS).secret(),
+    key("notify.allow_private", "false", "`true` or `false`"),
+    optional(
+        "notify.merchant",
+        "the e-mail address that is told of what waits for a person",
+    ),
+    optional(
+        "notify.templates",
+        "a folder with templates of the shop's own; see docs/notifications.md",
+    ),
+    key("notify.language", "en", "two lower-case letters"),
+    key(
+        "notify.languages",
+        "AT:de, CH:de, DE:de, LI:de, LU:de",
+        "pairs of a two-letter country and a two-letter language",
+    ),
+    key("stock.driver", "sql", "`sql` or `http`"),
+    optional("stock.url", HOOK_URL),
+    optional("stock.secrets", HOOK_SECRETS).secret(),
+    key("stock.allow_private", "false", "`true` or `false`"),
     key(
         "retry.ladder",
         "1s, 5s, 30s, 2m, 10m, 1h, 6h",

@@ -58,3 +58,15 @@ impl fmt::Display for SettingsErrors {
 }
 
 impl std::error::Error for SettingsErrors {}
+
+/// Whether mistakes in the settings are at the bottom of an error, so that a restart does not help.
+pub fn is_bad_settings(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<SettingsErrors>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,5 +1,7 @@
 //! Turns what was set into [`Settings`], or into every mistake at once.
 
+mod outlets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,11 +17,13 @@ use super::parse::{
 use super::source::Sources;
 use super::{
     Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
-    LogSettings, NotifyDriver, NotifySettings, PdtSettings, Settings, ShopDatabase, Unmatched,
-    VerifierSettings, rule_tables, rules,
+    LogSettings, OrderPolicy, OrderSettings, PdtSettings, Restock, Settings, ShopDatabase,
+    Unmatched, VerifierSettings, rule_tables, rules,
 };
 use crate::event::Environment;
+use crate::order::signature::SECRET_LEAST;
 use crate::queue::ArchiveLimits;
+use outlets::{read_notify, read_stock};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -192,8 +196,10 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let pdt = read_pdt(reader);
     let admin = reader.parsed("admin.listen");
     let verifier = read_verifier(reader);
-    let fulfiller = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let orders = read_orders(reader);
+    let fulfiller = read_fulfiller(reader);
     let notify = read_notify(reader, data_dir.as_deref());
+    let stock = read_stock(reader);
     let ladder = reader.read("retry.ladder", ladder);
     let accounts = read_accounts(reader);
     let rules = rule_tables::read(reader);
@@ -209,10 +215,10 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         pdt: pdt?,
         admin: AdminSettings { listen: admin? },
         verifier: verifier?,
-        fulfiller: FulfillerSettings {
-            concurrency: fulfiller?,
-        },
+        orders: orders?,
+        fulfiller: fulfiller?,
         notify: notify?,
+        stock: stock?,
         ladder: ladder?,
         accounts: accounts?,
         rules: rules?,
@@ -326,6 +332,12 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         "accept" => Some(Unmatched::Accept),
         _ => None,
     });
+    let orders = reader.read("verifier.orders", |text| match text {
+        "optional" => Some(OrderPolicy::Optional),
+        "required" => Some(OrderPolicy::Required),
+        _ => None,
+    });
+    let tolerance = reader.number("verifier.tolerance", 0, 1_000_000);
     let claim_lease = reader.duration("verifier.claim_lease", SECOND, DAY);
     let claim_ttl = reader.duration(
         "verifier.claim_ttl",
@@ -341,6 +353,8 @@ fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
         give_up_after: give_up_after?,
         recheck_after: recheck_after?,
         unmatched: unmatched?,
+        orders: orders?,
+        tolerance: tolerance?,
         claim_lease: claim_lease?,
         claim_ttl: claim_ttl?,
         breaker_failures: breaker_failures?,
@@ -368,43 +382,34 @@ fn read_archive(reader: &mut Reader) -> Option<Option<ArchiveLimits>> {
     Some(keep.map(|keep| ArchiveLimits { keep, max_bytes }))
 }
 
-fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Option<NotifySettings> {
-    let from = reader.read("notify.from", |text| {
-        let plausible = text.contains('@') && !text.chars().any(char::is_control);
-        plausible.then(|| text.to_owned())
+fn read_orders(reader: &mut Reader) -> Option<OrderSettings> {
+    let secrets = reader.read_optional("orders.secret", |text| {
+        text.split(',')
+            .map(str::trim)
+            .map(|secret| {
+                let is_long = secret.len() >= SECRET_LEAST;
+                is_long.then(|| SecretString::from(secret))
+            })
+            .collect::<Option<Vec<_>>>()
     });
-    let shop_name = reader.read("notify.shop_name", |text| {
-        let fits = (1..=100).contains(&text.chars().count());
-        (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
-    });
-    let maildir = reader.read_optional("notify.maildir", folder);
-    let smtp_url = reader.read_optional("notify.smtp_url", |text| {
-        secret_url(text, &["smtp", "smtps"])
-    });
-    let is_smtp = reader.read("notify.driver", |text| match text {
-        "maildir" => Some(false),
-        "smtp" => Some(true),
+    Some(OrderSettings {
+        secrets: secrets.ok()?.unwrap_or_default(),
+    })
+}
+
+fn read_fulfiller(reader: &mut Reader) -> Option<FulfillerSettings> {
+    let concurrency = reader.number("fulfiller.concurrency", 1, u16::MAX);
+    let longest = DAY.saturating_mul(3_650);
+    let reserve_for = reader.duration("fulfiller.reserve_for", SECOND, longest);
+    let restock_on = reader.read("fulfiller.restock_on", |text| match text {
+        "full_refund" => Some(Restock::OnFullRefund),
+        "never" => Some(Restock::Never),
         _ => None,
     });
-    let driver = if is_smtp? {
-        let smtp_url = smtp_url.ok()?;
-        if smtp_url.is_none() {
-            let problem =
-                "is needed with notify.driver = \"smtp\"; allowed: an smtp:// or smtps:// URL";
-            reader.mistake("notify.smtp_url", problem.to_owned());
-        }
-        NotifyDriver::Smtp(smtp_url?)
-    } else {
-        NotifyDriver::Maildir(
-            maildir
-                .ok()?
-                .unwrap_or_else(|| data_dir.unwrap_or(Path::new(".")).join("mail")),
-        )
-    };
-    Some(NotifySettings {
-        driver,
-        from: from?,
-        shop_name: shop_name?,
+    Some(FulfillerSettings {
+        concurrency: concurrency?,
+        reserve_for: reserve_for?,
+        restock_on: restock_on?,
     })
 }
 

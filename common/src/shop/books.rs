@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::outbox::Outgoing;
 use super::stock::{self, Hold, Level, LineHold, Movement};
-use super::{Shop, ShopError, SubjectKey, millis};
+use super::{Shop, ShopError, SubjectKey, family, millis};
 use crate::event::PaymentEvent;
-use crate::ids::{AccountId, EventKey, Sku};
+use crate::ids::{AccountId, Sku};
 use crate::money::Money;
 
 /// The answer to [`Books::record`]. Every arm must be matched: a duplicate cannot be overlooked.
@@ -23,6 +23,28 @@ pub enum Recorded {
     Duplicate,
     /// An event of that key was recorded before, with another meaning.
     Conflict,
+}
+
+/// The answer to [`Books::settle_order`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// The subject settles the order, now or since before.
+    Settled,
+    /// Another payment has settled the order.
+    AlreadyPaid,
+    /// The subject has settled another order.
+    AnotherOrder,
+}
+
+impl Settlement {
+    /// What a person should see; `None` when all is well.
+    pub const fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::Settled => None,
+            Self::AlreadyPaid => Some("order_already_paid"),
+            Self::AnotherOrder => Some("settles_another_order"),
+        }
+    }
 }
 
 /// What the books say about a payment after all of its events.
@@ -49,15 +71,17 @@ pub struct StockChange {
 /// [`Self::commit`], it leaves no trace.
 #[derive(Debug)]
 pub struct Books {
-    tx: Transaction<'static, Any>,
-    subject: SubjectKey,
-    event: EventKey,
-    now: Timestamp,
+    pub(super) tx: Transaction<'static, Any>,
+    pub(super) subject: SubjectKey,
+    /// What changes are put down to: the event's key, or blank.
+    pub(super) event: String,
+    pub(super) now: Timestamp,
 }
 
 impl Shop {
     /// Starts a transaction for `event` and takes the lock of its subject: until it ends, nobody
-    /// else changes that subject. The first statement writes, so that `SQLite` takes its write
+    /// else changes that subject. The subject of a capture is its authorisation, so that goods
+    /// which the one reserved are not taken a second time by the other. The first statement writes, so that `SQLite` takes its write
     /// lock before anything is read, and `PostgreSQL` the row's.
     pub async fn begin(&self, event: &PaymentEvent, now: Timestamp) -> Result<Books, ShopError> {
         let doing = "locking the payment";
@@ -68,28 +92,15 @@ impl Shop {
             .begin()
             .await
             .map_err(ShopError::during(doing))?;
-        sqlx::query(
-            "INSERT INTO payment (subject, gateway, environment, account, kind, txn_id, status, \
-             amount_minor, refunded_minor, currency, flags, first_at, last_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'noted', 0, 0, '', '[]', $7, $7, 1) \
-             ON CONFLICT (subject) DO UPDATE SET revision = payment.revision + 1",
-        )
-        .bind(subject.as_str())
-        .bind(event.gateway.as_str())
-        .bind(event.data.environment.as_str())
-        .bind(event.account.as_str())
-        .bind(subject.kind())
-        .bind(subject.id())
-        .bind(millis(event.received_at))
-        .execute(&mut *tx)
-        .await
-        .map_err(ShopError::during(doing))?;
-        Ok(Books {
+        family::lock(&mut tx, &subject, event).await?;
+        let mut books = Books {
             tx,
             subject,
-            event: event.key.clone(),
+            event: event.key.to_string(),
             now,
-        })
+        };
+        books.go_to_authorization(event).await?;
+        Ok(books)
     }
 }
 
@@ -106,9 +117,11 @@ impl Books {
             .to_json()
             .map_err(ShopError::unreadable("payment event"))?;
         let json = String::from_utf8(json).map_err(ShopError::unreadable("payment event"))?;
+        let about = SubjectKey::about(event);
         let inserted = sqlx::query(
             "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, message_id, \
-             received_at, applied_at, json) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             received_at, applied_at, json, about) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
              ON CONFLICT (key) DO NOTHING",
         )
         .bind(event.key.as_str())
@@ -121,6 +134,7 @@ impl Books {
         .bind(millis(event.received_at))
         .bind(millis(self.now))
         .bind(json)
+        .bind(about.as_ref().map_or("", SubjectKey::as_str))
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(doing))?;
@@ -142,19 +156,7 @@ impl Books {
 
     /// Every event of the subject, this one included, in no particular order.
     pub async fn events(&mut self) -> Result<Vec<PaymentEvent>, ShopError> {
-        let doing = "reading the events";
-        let rows = sqlx::query("SELECT json FROM event WHERE subject = $1")
-            .bind(self.subject.as_str())
-            .fetch_all(&mut *self.tx)
-            .await
-            .map_err(ShopError::during(doing))?;
-        rows.iter()
-            .map(|row| {
-                let json: String = row.try_get(0).map_err(ShopError::during(doing))?;
-                PaymentEvent::from_json(json.as_bytes())
-                    .map_err(ShopError::unreadable("payment event"))
-            })
-            .collect()
+        events_of(&mut self.tx, &self.subject).await
     }
 
     /// The names of the effects that the subject has had.
@@ -232,61 +234,52 @@ impl Books {
         Ok(flags)
     }
 
-    /// Notes that the subject settles an order of `account`; false when another payment has settled
-    /// that order before. Called after stock is moved, so that locks are taken in one order.
+    /// Notes that the subject settles an order of `account`. Unique both ways: an order is settled
+    /// by one subject, and a subject settles one order. Called before stock is moved, by everybody,
+    /// so that locks are taken in one order.
     pub async fn settle_order(
         &mut self,
         account: &AccountId,
         order: &str,
-    ) -> Result<bool, ShopError> {
+    ) -> Result<Settlement, ShopError> {
         let doing = "settling an order";
         sqlx::query(
-            "INSERT INTO settled_order (account, order_ref, subject) VALUES ($1, $2, $3) \
-             ON CONFLICT (account, order_ref) DO NOTHING",
+            "INSERT INTO settlement (account, order_ref, subject, at_ms) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
         )
         .bind(account.as_str())
         .bind(order)
         .bind(self.subject.as_str())
+        .bind(millis(self.now))
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(doing))?;
-        let settled_by: String =
-            sqlx::query("SELECT subject FROM settled_order WHERE account = $1 AND order_ref = $2")
+        let settled_by: Option<String> =
+            sqlx::query("SELECT subject FROM settlement WHERE account = $1 AND order_ref = $2")
                 .bind(account.as_str())
                 .bind(order)
-                .fetch_one(&mut *self.tx)
+                .fetch_optional(&mut *self.tx)
                 .await
-                .and_then(|row| row.try_get(0))
+                .and_then(|row| row.map(|row| row.try_get(0)).transpose())
                 .map_err(ShopError::during(doing))?;
-        Ok(settled_by == self.subject.as_str())
+        Ok(match settled_by {
+            Some(subject) if subject == self.subject.as_str() => Settlement::Settled,
+            Some(_) => Settlement::AlreadyPaid,
+            None => Settlement::AnotherOrder,
+        })
     }
 
     /// Writes what the books say about the subject now.
     pub async fn save(&mut self, record: &PaymentRecord) -> Result<(), ShopError> {
-        let flags =
-            serde_json::to_string(&record.flags).map_err(ShopError::unreadable("list of flags"))?;
-        let currency = record.amount.or(record.refunded).map(Money::currency);
-        sqlx::query(
-            "UPDATE payment SET status = $1, amount_minor = $2, refunded_minor = $3, \
-             currency = $4, flags = $5, last_at = $6 WHERE subject = $7",
-        )
-        .bind(record.status)
-        .bind(record.amount.map_or(0, Money::minor))
-        .bind(record.refunded.map_or(0, Money::minor))
-        .bind(currency.as_ref().map_or("", |currency| currency.as_str()))
-        .bind(flags)
-        .bind(millis(self.now))
-        .bind(self.subject.as_str())
-        .execute(&mut *self.tx)
-        .await
-        .map_err(ShopError::during("writing the payment"))?;
-        Ok(())
+        save(&mut self.tx, &self.subject, record, self.now).await
     }
 
     /// Queues something to be published once this transaction is committed. Its id makes it
     /// unique: queued twice, it is published once.
     pub async fn enqueue(&mut self, outgoing: &Outgoing) -> Result<(), ShopError> {
-        outgoing.insert(&mut self.tx, &self.subject, self.now).await
+        outgoing
+            .insert(&mut self.tx, self.subject.as_str(), self.now)
+            .await
     }
 
     /// Makes everything durable.
@@ -426,6 +419,53 @@ impl Books {
         .map_err(ShopError::during("writing the ledger"))?;
         Ok(())
     }
+}
+
+/// Every event of `subject`, and every event of others that tells about it, in no particular
+/// order.
+pub(super) async fn events_of(
+    connection: &mut AnyConnection,
+    subject: &SubjectKey,
+) -> Result<Vec<PaymentEvent>, ShopError> {
+    let doing = "reading the events";
+    let rows = sqlx::query("SELECT json FROM event WHERE subject = $1 OR about = $1")
+        .bind(subject.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(ShopError::during(doing))?;
+    rows.iter()
+        .map(|row| {
+            let json: String = row.try_get(0).map_err(ShopError::during(doing))?;
+            PaymentEvent::from_json(json.as_bytes()).map_err(ShopError::unreadable("payment event"))
+        })
+        .collect()
+}
+
+/// Writes what the books say about `subject` now.
+pub(super) async fn save(
+    connection: &mut AnyConnection,
+    subject: &SubjectKey,
+    record: &PaymentRecord,
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    let flags =
+        serde_json::to_string(&record.flags).map_err(ShopError::unreadable("list of flags"))?;
+    let currency = record.amount.or(record.refunded).map(Money::currency);
+    sqlx::query(
+        "UPDATE payment SET status = $1, amount_minor = $2, refunded_minor = $3, \
+         currency = $4, flags = $5, last_at = $6 WHERE subject = $7",
+    )
+    .bind(record.status)
+    .bind(record.amount.map_or(0, Money::minor))
+    .bind(record.refunded.map_or(0, Money::minor))
+    .bind(currency.as_ref().map_or("", |currency| currency.as_str()))
+    .bind(flags)
+    .bind(millis(now))
+    .bind(subject.as_str())
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("writing the payment"))?;
+    Ok(())
 }
 
 fn read_line(row: &AnyRow) -> Result<(String, LineHold), sqlx::Error> {

@@ -43,6 +43,9 @@ pub enum ShopError {
     /// No product of that sku.
     #[error("there is no product `{0}`: import it first")]
     UnknownSku(String),
+    /// An order of that id is there, with other terms.
+    #[error("order `{0}` is registered with another total or other items: it stays as it is")]
+    OrderDiffers(String),
 }
 
 impl ShopError {
@@ -67,7 +70,8 @@ impl ShopError {
             Self::Folder { .. }
             | Self::Unreadable { .. }
             | Self::NewerSchema { .. }
-            | Self::UnknownSku(_) => false,
+            | Self::UnknownSku(_)
+            | Self::OrderDiffers(_) => false,
         }
     }
 }

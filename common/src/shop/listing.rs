@@ -1,4 +1,4 @@
-//! What people ask the books: which payments there are, and everything about one of them.
+//! What people ask the books first: which payments, subscriptions, cases and payouts there are.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ pub struct PaymentFilter {
     pub status: Option<String>,
     /// Only this account.
     pub account: Option<String>,
+    /// Only this kind: `payment`, `case`, `subscription`, `payout` or `message`.
+    pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
     /// At most so many, newest first; 1000 when `None`.
@@ -56,67 +58,6 @@ pub struct PaymentRow {
     pub subject: String,
 }
 
-/// Everything about one payment: `quittance payments show`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PaymentStory {
-    /// The row of the list.
-    #[serde(flatten)]
-    pub payment: PaymentRow,
-    /// Each event, by the time at which it was received.
-    pub history: Vec<EventRow>,
-    /// Each change of stock.
-    pub stock_moves: Vec<MoveRow>,
-    /// Each customer notification.
-    pub notifications: Vec<NotificationRow>,
-    /// What is still to be published.
-    pub outbox_waiting: i64,
-}
-
-/// One event of a story.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EventRow {
-    /// The business key.
-    pub key: String,
-    /// `payment.completed` ...
-    pub event_type: String,
-    /// `ipn`, `pdt` or `replay`.
-    pub source: String,
-    /// The raw message that it was read from.
-    pub message_id: String,
-    /// When ingest had it.
-    pub received_at: String,
-    /// When the books had it.
-    pub applied_at: String,
-}
-
-/// One change of stock of a story.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MoveRow {
-    /// Of which product.
-    pub sku: String,
-    /// `stock_decremented` ...
-    pub movement: String,
-    /// How many.
-    pub quantity: i64,
-    /// When.
-    pub at: String,
-}
-
-/// One customer notification of a story.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotificationRow {
-    /// The first part of its Message-ID.
-    pub message_id: String,
-    /// `mail_received` ...
-    pub kind: String,
-    /// `sent` or `skipped`.
-    pub outcome: String,
-    /// Why skipped.
-    pub reason: String,
-    /// When.
-    pub at: String,
-}
-
 const DOING: &str = "listing payments";
 
 impl Shop {
@@ -126,14 +67,15 @@ impl Shop {
         let rows = sqlx::query(
             "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
              p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
+             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject OR e.about = p.subject) \
              FROM payment p WHERE ($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
-             AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') \
-             ORDER BY p.last_at DESC, p.subject LIMIT $4",
+             AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') AND ($4 = '' OR p.kind = $4) \
+             ORDER BY p.last_at DESC, p.subject LIMIT $5",
         )
         .bind(filter.status.clone().unwrap_or_default())
         .bind(filter.account.clone().unwrap_or_default())
         .bind(flag.unwrap_or_default())
+        .bind(filter.kind.clone().unwrap_or_default())
         .bind(i64::from(filter.limit.unwrap_or(1000)))
         .fetch_all(self.pool().await?)
         .await
@@ -141,29 +83,7 @@ impl Shop {
         self.with_effects(&rows).await
     }
 
-    /// Everything about each payment that `txn` names: its own id, or that of one of its refunds,
-    /// captures or disputes. Usually one; empty when nobody knows the id.
-    pub async fn payment_story(&self, txn: &str) -> Result<Vec<PaymentStory>, ShopError> {
-        let rows = sqlx::query(
-            "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
-             p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject) \
-             FROM payment p WHERE p.txn_id = $1 \
-             OR p.subject IN (SELECT e.subject FROM event e WHERE e.txn_id = $1) \
-             ORDER BY p.subject",
-        )
-        .bind(txn)
-        .fetch_all(self.pool().await?)
-        .await
-        .map_err(ShopError::during(DOING))?;
-        let mut stories = Vec::new();
-        for payment in self.with_effects(&rows).await? {
-            stories.push(self.story(payment).await?);
-        }
-        Ok(stories)
-    }
-
-    async fn with_effects(&self, rows: &[AnyRow]) -> Result<Vec<PaymentRow>, ShopError> {
+    pub(super) async fn with_effects(&self, rows: &[AnyRow]) -> Result<Vec<PaymentRow>, ShopError> {
         let pool = self.pool().await?;
         let mut listed = Vec::new();
         for row in rows {
@@ -181,58 +101,6 @@ impl Shop {
             listed.push(payment);
         }
         Ok(listed)
-    }
-
-    async fn story(&self, payment: PaymentRow) -> Result<PaymentStory, ShopError> {
-        let subject = payment.subject.as_str();
-        let events = self
-            .rows(
-                "SELECT key, type, source, message_id, received_at, applied_at FROM event \
-                 WHERE subject = $1 ORDER BY received_at, key",
-                subject,
-            )
-            .await?;
-        let moves = self
-            .rows(
-                "SELECT sku, movement, quantity, at FROM stock_move WHERE subject = $1 \
-                 ORDER BY at, sku",
-                subject,
-            )
-            .await?;
-        let notes = self
-            .rows(
-                "SELECT message_id, kind, outcome, reason, at FROM announcement \
-                 WHERE subject = $1 ORDER BY at, message_id",
-                subject,
-            )
-            .await?;
-        let waiting = self
-            .rows(
-                "SELECT COUNT(*) FROM outbox WHERE subject = $1 AND published_at = 0",
-                subject,
-            )
-            .await?;
-        let story = || -> Result<PaymentStory, sqlx::Error> {
-            Ok(PaymentStory {
-                history: events.iter().map(read_event).collect::<Result<_, _>>()?,
-                stock_moves: moves.iter().map(read_move).collect::<Result<_, _>>()?,
-                notifications: notes
-                    .iter()
-                    .map(read_notification)
-                    .collect::<Result<_, _>>()?,
-                outbox_waiting: waiting.first().map_or(Ok(0), |row| row.try_get(0))?,
-                payment: payment.clone(),
-            })
-        };
-        story().map_err(ShopError::during(DOING))
-    }
-
-    async fn rows(&self, sql: &'static str, subject: &str) -> Result<Vec<AnyRow>, ShopError> {
-        sqlx::query(sql)
-            .bind(subject)
-            .fetch_all(self.pool().await?)
-            .await
-            .map_err(ShopError::during(DOING))
     }
 
     /// The effects that the event of `key` has had, such as `stock_decremented`; `None` when the
@@ -275,7 +143,7 @@ impl Shop {
 }
 
 /// `mail_refunded` of `mail_refunded:{refund's id}`.
-fn effect_name(full: &str) -> &str {
+pub(super) fn effect_name(full: &str) -> &str {
     full.split_once(':').map_or(full, |(name, _)| name)
 }
 
@@ -303,35 +171,5 @@ fn read_payment(row: &AnyRow) -> Result<PaymentRow, sqlx::Error> {
         flags: serde_json::from_str(&flags).unwrap_or_default(),
         updated_at: time_text(row.try_get(11)?),
         currency: code,
-    })
-}
-
-fn read_event(row: &AnyRow) -> Result<EventRow, sqlx::Error> {
-    Ok(EventRow {
-        key: row.try_get(0)?,
-        event_type: row.try_get(1)?,
-        source: row.try_get(2)?,
-        message_id: row.try_get(3)?,
-        received_at: time_text(row.try_get(4)?),
-        applied_at: time_text(row.try_get(5)?),
-    })
-}
-
-fn read_move(row: &AnyRow) -> Result<MoveRow, sqlx::Error> {
-    Ok(MoveRow {
-        sku: row.try_get(0)?,
-        movement: row.try_get(1)?,
-        quantity: row.try_get(2)?,
-        at: time_text(row.try_get(3)?),
-    })
-}
-
-fn read_notification(row: &AnyRow) -> Result<NotificationRow, sqlx::Error> {
-    Ok(NotificationRow {
-        message_id: row.try_get(0)?,
-        kind: row.try_get(1)?,
-        outcome: row.try_get(2)?,
-        reason: row.try_get(3)?,
-        at: time_text(row.try_get(4)?),
     })
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, SubjectKey, millis};
+use super::{Shop, ShopError, millis};
 use crate::ids::{AccountId, GatewayId, MessageId};
 
 /// Where an outbox row goes.
@@ -52,7 +52,7 @@ impl Outgoing {
     pub(super) async fn insert(
         &self,
         connection: &mut AnyConnection,
-        subject: &SubjectKey,
+        subject: &str,
         now: Timestamp,
     ) -> Result<(), ShopError> {
         let (destination, routing_key) = match &self.to {
@@ -65,7 +65,7 @@ impl Outgoing {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0) ON CONFLICT (id) DO NOTHING",
         )
         .bind(self.id.to_string())
-        .bind(subject.as_str())
+        .bind(subject)
         .bind(destination)
         .bind(routing_key)
         .bind(self.gateway.as_str())
@@ -105,6 +105,23 @@ impl Outgoing {
 }
 
 impl Shop {
+    /// Queues something that no event brought about: a note about `subject`, a message. Its id
+    /// makes it unique: queued twice, it is published once.
+    pub async fn enqueue(
+        &self,
+        subject: &str,
+        outgoing: &Outgoing,
+        now: Timestamp,
+    ) -> Result<(), ShopError> {
+        let mut connection = self
+            .pool()
+            .await?
+            .acquire()
+            .await
+            .map_err(ShopError::during("writing the outbox"))?;
+        outgoing.insert(&mut connection, subject, now).await
+    }
+
     /// Leases up to `limit` waiting rows, oldest first, for `lease`: nobody else gets them until
     /// then. What is not [`Self::published`] by then is leased again, to whoever asks.
     pub async fn lease_outbox(

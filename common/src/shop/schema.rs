@@ -5,7 +5,11 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
 use super::{Dialect, ShopError};
 
 /// The steps: version N is reached by running step N. Only ever appended to.
-const STEPS: [&str; 1] = [include_str!("schema/v1.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/v1.sql"),
+    include_str!("schema/v2.sql"),
+    include_str!("schema/v3.sql"),
+];
 
 /// Any number; the same in every process that guards this schema.
 const ADVISORY_LOCK: &str = "SELECT pg_advisory_xact_lock(7307199623458)";
@@ -64,4 +68,48 @@ async fn run(tx: &mut AnyConnection, step: &'static str) -> Result<(), sqlx::Err
             .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_version_1_knew_is_kept_by_the_steps_after_it() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.sqlite");
+        let pool = AnyPool::connect(&format!("sqlite://{}?mode=rwc", file.display()))
+            .await
+            .unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        version(&mut connection).await.unwrap();
+        run(&mut connection, STEPS[0]).await.unwrap();
+        for statement in [
+            "INSERT INTO schema_version (version) VALUES (1)",
+            "INSERT INTO payment VALUES ('p:T1', 'paypal', 'live', 'default', 'payment', 'T1', \
+             'completed', 1, 0, 'EUR', '[]', 0, 0, 1)",
+            "INSERT INTO settled_order VALUES ('default', '1001', 'p:T1')",
+        ] {
+            sqlx::query(statement)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+        }
+        drop(connection);
+        apply(&pool, Dialect::Sqlite).await.unwrap();
+        apply(&pool, Dialect::Sqlite).await.unwrap();
+        let row = sqlx::query("SELECT subject FROM settlement WHERE order_ref = '1001'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(row.get::<String, _>(0), "p:T1");
+        let row = sqlx::query("SELECT COUNT(*) FROM capture, event WHERE about = ''")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(row.get::<i64, _>(0), 0);
+        let mut connection = pool.acquire().await.unwrap();
+        assert_eq!(version(&mut connection).await.unwrap(), 3);
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::event::{PaymentEvent, Subject};
+use crate::event::{EventType, PaymentEvent, Subject};
+use crate::ids::TxnId;
+
+/// The kinds of rows.
+const KINDS: [&str; 5] = ["payment", "case", "subscription", "payout", "message"];
 
 /// The name of a row in the books: `{gateway}:{environment}:{kind}:{id}`. The account is not part
 /// of it: one transaction reported to two of the merchant's URLs is still one transaction.
@@ -24,11 +28,65 @@ impl SubjectKey {
             (Subject::Payout(id), _) => ("payout", id.as_str()),
             (Subject::Message(id), _) => ("message", id.as_str()),
         };
-        let full = format!("{}:{}:{kind}:{id}", event.gateway, event.data.environment);
+        Self::beside(event, kind, id)
+    }
+
+    /// The row beside the payment's that `event` tells about: the case of a dispute, the
+    /// subscription of a payment. `None` when there is none, or when it is the event's own.
+    pub fn about(event: &PaymentEvent) -> Option<Self> {
+        match (&event.data.subject, &event.data.txn_id) {
+            (Subject::Case(id), Some(_)) => Some(Self::beside(event, "case", id)),
+            (Subject::Payment(_), _) => event
+                .data
+                .subscription
+                .as_ref()
+                .map(|id| Self::beside(event, "subscription", id)),
+            _ => None,
+        }
+    }
+
+    /// The authorisation that `event` captures. A payment that names a parent is a capture (of an
+    /// authorisation, or an authorisation of an order); refunds and reversals name theirs too, and
+    /// have the parent as their subject already.
+    pub fn authorization_of(event: &PaymentEvent) -> Option<Self> {
+        let is_payments_own = matches!(
+            event.event_type,
+            EventType::Completed
+                | EventType::Pending
+                | EventType::Denied
+                | EventType::Failed
+                | EventType::Expired
+                | EventType::Voided
+                | EventType::Noted
+        );
+        let Subject::Payment(own) = &event.data.subject else {
+            return None;
+        };
+        event
+            .data
+            .parent_txn_id
+            .as_ref()
+            .filter(|parent| is_payments_own && *parent != own)
+            .map(|parent| Self::beside(event, "payment", TxnId::as_str(parent)))
+    }
+
+    /// Reads a stored name; `None` when it is none.
+    pub fn parse(full: &str) -> Option<Self> {
+        let mut parts = full.splitn(4, ':').skip(2);
+        let kind = parts.next()?;
+        let kind = KINDS.into_iter().find(|known| *known == kind)?;
+        Some(Self {
+            kind,
+            id: parts.next()?.to_owned(),
+            full: full.to_owned(),
+        })
+    }
+
+    fn beside(event: &PaymentEvent, kind: &'static str, id: &str) -> Self {
         Self {
             kind,
             id: id.to_owned(),
-            full,
+            full: format!("{}:{}:{kind}:{id}", event.gateway, event.data.environment),
         }
     }
 
@@ -51,5 +109,19 @@ impl SubjectKey {
 impl fmt::Display for SubjectKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_name_is_read_back_whatever_its_id_holds() {
+        let key = SubjectKey::parse("paypal:live:case:PP-D-1:2").unwrap();
+        assert_eq!((key.kind(), key.id()), ("case", "PP-D-1:2"));
+        assert_eq!(key.as_str(), "paypal:live:case:PP-D-1:2");
+        assert_eq!(SubjectKey::parse("paypal:live:cart:1"), None);
+        assert_eq!(SubjectKey::parse("paypal:live"), None);
     }
 }

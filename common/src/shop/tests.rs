@@ -28,6 +28,7 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
             payment_status: None,
             pending_reason: None,
             reason_code: None,
+            subscription: None,
             gross: None,
             fee: None,
             occurred_at: None,

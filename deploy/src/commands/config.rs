@@ -50,6 +50,8 @@ struct Warning {
 pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<Exit> {
     let Command::Check = command;
     let settings = context.settings.load()?;
+    // Templates and secrets are looked into here as a start would.
+    quittance_fulfiller::notify::Outlets::of(&settings)?;
     let rows: Vec<Row> = wiring::describe(&settings)
         .into_iter()
         .map(|(key, value)| Row { key, value })

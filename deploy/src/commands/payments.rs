@@ -1,10 +1,14 @@
 //! `quittance payments`: what the books say about payments.
 
+use std::io::Write;
+
 use clap::Subcommand;
 use quittance_common::ids::TxnId;
+use quittance_common::shop::ReleaseOutcome;
 
 use super::{Context, Exit};
-use crate::output::{write_rows, write_stories};
+use crate::output::write_rows;
+use crate::story;
 use crate::wiring::{Books, PaymentQuery};
 
 /// What can be asked about payments.
@@ -18,17 +22,34 @@ pub(crate) enum Command {
         /// Only those of this account.
         #[arg(long)]
         account: Option<String>,
-        /// Only those with this flag, such as `backordered`.
+        /// Only this kind.
+        #[arg(long, value_parser = ["payment", "subscription", "case", "payout", "message"])]
+        kind: Option<String>,
+        /// Only those with this flag, such as `backorder`.
         #[arg(long)]
         flag: Option<String>,
         /// At most so many.
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
     },
-    /// Every message, decision and effect of one payment, in order.
-    Show {
+    /// What waits for a person: why, what was expected and what was found. Newest first.
+    Quarantined,
+    /// Let a quarantined payment go on, without the check that refused it. It is verified again.
+    Release {
         /// The transaction id.
         txn: TxnId,
+        /// Why; kept with the payment's story.
+        #[arg(long, value_name = "WHY")]
+        because: String,
+        /// Who; the user of this system unless given.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// The whole story of one payment, subscription, case or payout: every message, decision and
+    /// effect, in order.
+    Show {
+        /// The transaction id (or that of a refund or capture), `I-...`, `PP-D-...`.
+        id: String,
     },
 }
 
@@ -38,26 +59,84 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::List {
             status,
             account,
+            kind,
             flag,
             limit,
         } => {
             let query = PaymentQuery {
                 status,
                 account,
+                kind,
                 flag,
                 limit,
             };
             let rows = books.payments(&query).await?;
             let columns = [
-                "txn_id", "account", "status", "amount", "currency", "events", "effects", "flags",
+                "txn_id", "kind", "account", "status", "amount", "currency", "events", "effects",
+                "flags",
             ];
             write_rows(context.out, context.form, &columns, &rows)?;
         }
-        Command::Show { txn } => {
-            let story = books.payment_story(&txn).await?;
-            anyhow::ensure!(!story.is_empty(), "nothing is recorded about payment {txn}");
-            write_stories(context.out, context.form, &story)?;
+        Command::Quarantined => {
+            let rows = books.quarantined().await?;
+            let columns = ["txn_id", "reason", "expected", "found", "at", "detail"];
+            write_rows(context.out, context.form, &columns, &rows)?;
+        }
+        Command::Release { txn, because, by } => {
+            release(&books, &txn, because, by, context.out).await?;
+        }
+        Command::Show { id } => {
+            let stories = books.payment_story(&id).await?;
+            anyhow::ensure!(!stories.is_empty(), "nothing is recorded about {id}");
+            story::write(context.out, context.form, &stories)?;
         }
     }
     Ok(Exit::Done)
+}
+
+async fn release(
+    books: &Books,
+    txn: &TxnId,
+    because: String,
+    by: Option<String>,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<()> {
+    anyhow::ensure!(!because.trim().is_empty(), "--because must say something");
+    let by = by.unwrap_or_else(system_user);
+    let outcomes = books.release(txn, by.clone(), because).await?;
+    anyhow::ensure!(
+        !outcomes.is_empty(),
+        "nothing of payment {txn} waits for a release"
+    );
+    let mut impossible = Vec::new();
+    for outcome in &outcomes {
+        match outcome {
+            ReleaseOutcome::Released(row) => {
+                writeln!(out, "released {txn} ({}) by {by}", row.reason)?;
+            }
+            ReleaseOutcome::Impossible(row) => impossible.push(row.reason.as_str()),
+        }
+    }
+    if impossible.len() == outcomes.len() {
+        anyhow::bail!(
+            "payment {txn} cannot be released ({}): only the gateway can say that a message is \
+             genuine, and only a refusal by a check can be waived",
+            impossible.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The name of the user that this process belongs to, or else the number.
+fn system_user() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    users
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        })
+        .unwrap_or_else(|| format!("uid {uid}"))
 }

@@ -6,33 +6,48 @@ use bytes::Bytes;
 use quittance_common::event::EventType;
 use quittance_common::ids::MessageId;
 use quittance_common::message::Headers;
-use quittance_common::settings::{NotifyDriver, NotifySettings};
+use quittance_common::settings::{HttpTarget, Languages, NotifyDriver, NotifySettings};
 use quittance_common::shop::SubjectKey;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::announcement::News;
+use crate::announcement::{News, StockItem, StockRequest};
+use crate::mail::{MailTo, Mailer};
 use crate::payment::fold;
+use crate::templates::Templates;
 use crate::testing::{at, event, shop};
+use crate::webhook::Webhook;
+
+fn metrics() -> Metrics {
+    let duplicates = Metrics::duplicates_total().unwrap();
+    Metrics::register(&prometheus::Registry::new(), duplicates).unwrap()
+}
 
 fn stage(shop: &Shop, driver: NotifyDriver) -> NotifyStage {
     let settings = NotifySettings {
         driver,
         from: "shop@example.com".into(),
         shop_name: "Mugs".into(),
+        merchant: None,
+        templates: None,
+        languages: Languages::default(),
     };
-    let metrics = Metrics::register(
-        &prometheus::Registry::new(),
-        Metrics::duplicates_total().unwrap(),
-    )
-    .unwrap();
-    NotifyStage::new(
-        shop.clone(),
-        Templates::built_in("Mugs").unwrap(),
-        Mailer::new(&settings).unwrap(),
-        metrics,
-    )
+    let to = match &settings.driver {
+        NotifyDriver::Maildir(folder) => MailTo::Maildir(folder),
+        NotifyDriver::Smtp(url) => MailTo::Smtp(url),
+        NotifyDriver::Http(_) => panic!("no mail"),
+    };
+    let channel = Channel::Mail {
+        mailer: Box::new(Mailer::new(&settings, to).unwrap()),
+        templates: Box::new(Templates::load(&settings).unwrap()),
+        merchant: Some("office@shop.example".parse().unwrap()),
+    };
+    let outlets = Outlets {
+        channel,
+        stock: None,
+    };
+    NotifyStage::new(shop.clone(), outlets, metrics())
 }
 
 fn message(email: Option<&str>, attempt: u32) -> Message {
@@ -41,7 +56,13 @@ fn message(email: Option<&str>, attempt: u32) -> Message {
     paid.data.payer.name = Some("Jo\r\nBcc: everybody@example.org".into());
     let events = [paid];
     let subject = SubjectKey::of(&events[0]);
-    let announcement = Announcement::new(News::Received, &subject, &fold(&events), &events);
+    carry(
+        &Announcement::new(News::Received, &subject, &fold(&events), &events),
+        attempt,
+    )
+}
+
+fn carry(announcement: &Announcement, attempt: u32) -> Message {
     Message {
         id: announcement.message_id(),
         kind: MessageKind::AnnouncementV1,
@@ -51,7 +72,7 @@ fn message(email: Option<&str>, attempt: u32) -> Message {
             attempt,
             ..Headers::default()
         },
-        body: Bytes::from(serde_json::to_vec(&announcement).unwrap()),
+        body: Bytes::from(serde_json::to_vec(announcement).unwrap()),
     }
 }
 
@@ -244,4 +265,212 @@ async fn a_mail_server_that_is_not_there_is_tried_again_and_not_for_ever() {
         matches!(&late, Disposition::Park { reason, .. } if reason.as_str() == "mail_not_taken"),
         "{late:?}"
     );
+}
+
+/// The mail's charset and both of its parts.
+#[tokio::test]
+async fn a_mail_has_a_text_and_an_html_part_in_utf_8() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let inbox = folder.path().join("mail");
+    let stage = stage(&shop, NotifyDriver::Maildir(inbox.clone()));
+    stage.handle(&message(Some("buyer@example.org"), 0)).await;
+    let mail = mails(&inbox).remove(0);
+    assert!(
+        mail.contains("Content-Type: multipart/alternative"),
+        "{mail}"
+    );
+    let plain = mail
+        .find("Content-Type: text/plain; charset=utf-8")
+        .unwrap();
+    let html = mail.find("Content-Type: text/html; charset=utf-8").unwrap();
+    assert!(plain < html, "what a reader prefers comes last");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_is_mailed_to_the_merchant_and_not_to_the_buyer() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let inbox = folder.path().join("mail");
+    let stage = stage(&shop, NotifyDriver::Maildir(inbox.clone()));
+    let mut paid = event(EventType::Completed, "T", "T");
+    paid.data.payer.email = Some("buyer@example.org".into());
+    let events = [paid];
+    let subject = SubjectKey::of(&events[0]);
+    let flagged =
+        crate::announcement::merchant(vec!["reversed".into()], &subject, &fold(&events), &events);
+    stage.handle(&carry(&flagged, 0)).await;
+    let mail = mails(&inbox).remove(0);
+    assert!(mail.contains("To: office@shop.example"), "{mail}");
+    assert!(!mail.contains("buyer@example.org"), "{mail}");
+}
+
+/// A shop that answers every request with `answer` and hands on what it was asked.
+async fn shop_endpoint(answer: &'static str) -> (Webhook, tokio::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (asked, requests) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            // The last member of the body is `type`.
+            while !request.ends_with(b"\"stock.take\"}") {
+                tokio::io::AsyncReadExt::read_buf(&mut stream, &mut request)
+                    .await
+                    .unwrap();
+            }
+            let reply =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            asked.send(String::from_utf8(request).unwrap()).await.ok();
+        }
+    });
+    let target = HttpTarget {
+        url: url.parse().unwrap(),
+        secrets: SECRETS.map(|secret| secret.to_owned().into()).into(),
+        allow_private: true,
+    };
+    (Webhook::new("stock", &target).unwrap(), requests)
+}
+
+const SECRETS: [&str; 2] = [
+    "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+];
+
+fn stock_request() -> Announcement {
+    let events = [event(EventType::Completed, "T", "T")];
+    let subject = SubjectKey::of(&events[0]);
+    let news = News::Stock {
+        request: StockRequest::Take,
+        sequence: 1,
+        items: vec![StockItem {
+            sku: "mug".parse().unwrap(),
+            quantity: 2,
+        }],
+    };
+    Announcement::new(news, &subject, &fold(&events), &events)
+}
+
+async fn posted(answer: &'static str, attempt: u32) -> (Disposition<()>, String, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let (hook, mut requests) = shop_endpoint(answer).await;
+    let (other, _) = shop_endpoint("500 Oops").await;
+    let outlets = Outlets {
+        channel: Channel::Http(other),
+        stock: Some(hook),
+    };
+    let stage = NotifyStage::new(shop.clone(), outlets, metrics());
+    let disposition = stage.handle(&carry(&stock_request(), attempt)).await;
+    let request = requests.recv().await.unwrap();
+    (
+        disposition,
+        request,
+        shop.count_announcements("sent").await.unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_stock_request_is_signed_with_every_secret_and_carries_its_effects_id() {
+    let (disposition, request, sent) = posted("204 No Content", 0).await;
+    assert!(matches!(disposition, Disposition::Forward { .. }));
+    assert_eq!(sent, 1);
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let header = |name: &str| {
+        let line = head.lines().find_map(|line| {
+            let (field, value) = line.split_once(": ")?;
+            field.eq_ignore_ascii_case(name).then(|| value.to_owned())
+        });
+        line.unwrap_or_else(|| panic!("no {name} in {head}"))
+    };
+    let id = stock_request().message_id().to_string();
+    assert_eq!(
+        (header("webhook-id"), header("idempotency-key")),
+        (id.clone(), id.clone())
+    );
+    let at: i64 = header("webhook-timestamp").parse().unwrap();
+    let signatures = header("webhook-signature");
+    for (secret, signature) in SECRETS.iter().zip(signatures.split(' ')) {
+        let signer = standardwebhooks::Webhook::new(secret).unwrap();
+        assert_eq!(signer.sign(&id, at, body.as_bytes()).unwrap(), signature);
+    }
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["type"], "stock.take");
+    assert_eq!(body["data"]["items"][0]["sku"], "mug");
+    assert_eq!(body["data"]["items"][0]["quantity"], 2);
+}
+
+#[tokio::test]
+async fn a_shop_decides_between_taken_later_and_never() {
+    for (answer, attempt, expected) in [
+        (
+            "503 Busy\r\nRetry-After: 120",
+            0,
+            "later 120 webhook_unavailable",
+        ),
+        ("429 Slow", 0, "later 0 webhook_unavailable"),
+        (
+            "302 Found\r\nLocation: http://127.0.0.1:1/",
+            0,
+            "later 0 webhook_unavailable",
+        ),
+        ("503 Busy", SEND_ATTEMPTS, "never webhook_not_taken"),
+        ("410 Gone", 0, "never webhook_gone"),
+        ("422 No", 0, "never webhook_rejected"),
+    ] {
+        let (disposition, _, sent) = posted(answer, attempt).await;
+        let outcome = match &disposition {
+            Disposition::Retry {
+                wait: Wait::Counted { at_least },
+                reason,
+                ..
+            } => format!("later {} {reason}", at_least.as_secs()),
+            Disposition::Park {
+                lot: Lot::Dead,
+                reason,
+                ..
+            } => format!("never {reason}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(outcome, expected, "{answer}");
+        assert_eq!(sent, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_stock_request_without_a_place_to_go_ends_with_a_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let stage = stage(&shop, NotifyDriver::Maildir(folder.path().join("mail")));
+    let disposition = stage.handle(&carry(&stock_request(), 99)).await;
+    assert!(
+        matches!(&disposition, Disposition::Park { reason, .. } if reason.as_str() == "stock_not_configured"),
+        "{disposition:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_message_in_quarantine_is_told_to_the_merchant_unless_a_stranger_could_cause_it() {
+    use quittance_common::quarantine_notice::quarantine_notice;
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let inbox = folder.path().join("mail");
+    let stage = stage(&shop, NotifyDriver::Maildir(inbox.clone()));
+    let parked = message(Some("buyer@example.org"), 0);
+    assert!(quarantine_notice(&parked, &Reason::of("invalid")).is_none());
+    for _ in 0..2 {
+        let (_, notice) = quarantine_notice(&parked, &Reason::of("amount_mismatch")).unwrap();
+        let announcement: Announcement = serde_json::from_slice(&notice.body).unwrap();
+        assert_eq!(announcement.message_id(), notice.id);
+        stage.handle(&notice).await;
+    }
+    let mails = mails(&inbox);
+    assert_eq!(mails.len(), 1);
+    assert!(
+        mails[0].contains("The price is not the one"),
+        "{}",
+        mails[0]
+    );
+    assert!(!mails[0].contains("buyer@example.org"));
 }

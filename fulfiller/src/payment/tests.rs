@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{at, dispute, eur, event, refund};
+use crate::testing::{at, capture, dispute, eur, event, refund};
 
 fn flags(payment: &Payment) -> Vec<&str> {
     payment.flags.iter().map(String::as_str).collect()
@@ -77,7 +77,7 @@ fn a_refund_in_another_currency_is_flagged_and_not_counted() {
 }
 
 #[test]
-fn paid_after_it_was_refused_is_for_a_person_and_moves_no_stock() {
+fn paid_and_refused_is_for_a_person_and_keeps_its_goods_from_others() {
     for refusal in [
         EventType::Denied,
         EventType::Failed,
@@ -90,7 +90,7 @@ fn paid_after_it_was_refused_is_for_a_person_and_moves_no_stock() {
         ];
         let payment = fold(&events);
         assert_eq!(flags(&payment), ["paid_after_denied"]);
-        assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
+        assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Taken)]);
     }
 }
 
@@ -147,9 +147,90 @@ fn created_and_processed_are_not_paid() {
     assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
 }
 
+#[test]
+fn a_capture_takes_what_its_authorisation_reserved_and_no_more() {
+    let mut authorized = event(EventType::Pending, "A", "A");
+    authorized.data.pending_reason = Some(PendingReason::Authorization);
+    let alone = [authorized.clone()];
+    assert_eq!(
+        effects(&fold(&alone), &alone).first(),
+        Some(&Effect::Stock(Hold::Reserved))
+    );
+    let events = [
+        authorized,
+        capture("A", "C1", 1200),
+        capture("A", "C2", 800),
+    ];
+    let payment = fold(&events);
+    assert_eq!(payment.status, Status::Completed);
+    assert_eq!(payment.gross, Some(eur(2000)));
+    assert_eq!(
+        payment.lines[&"mug".parse().unwrap()],
+        2,
+        "once, not per capture"
+    );
+    assert!(payment.flags.is_empty(), "{:?}", payment.flags);
+    let partly = fold(&events[..2]);
+    assert_eq!(flags(&partly), ["partly_captured"]);
+}
+
+#[test]
+fn an_authorisation_that_ends_after_its_capture_takes_nothing_back() {
+    for ended in [EventType::Voided, EventType::Expired] {
+        let events = [capture("A", "C", 2000), event(ended, "A", "A")];
+        let payment = fold(&events);
+        assert_eq!(payment.status, Status::Completed);
+        assert!(payment.flags.is_empty(), "{:?}", payment.flags);
+        assert!(effects(&payment, &events).contains(&Effect::Stock(Hold::Taken)));
+    }
+    let events = [capture("A", "C", 2000), event(EventType::Denied, "A", "A")];
+    assert_eq!(flags(&fold(&events)), ["paid_after_denied"]);
+}
+
+#[test]
+fn a_payment_for_a_cancelled_order_is_for_a_person_and_moves_no_stock() {
+    let mut completed = event(EventType::Completed, "T", "T");
+    completed.data.flags = vec![ORDER_CANCELLED.into()];
+    let events = [completed];
+    let payment = fold(&events);
+    assert_eq!(flags(&payment), [ORDER_CANCELLED]);
+    assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
+    assert_eq!(payment.settles, None);
+}
+
+#[test]
+fn a_canceled_reversal_need_not_equal_its_reversal_which_is_net_of_the_fee() {
+    let mut reversed = event(EventType::Reversed, "T", "V");
+    reversed.data.gross = Some(eur(-2000));
+    let mut canceled = event(EventType::ReversalCanceled, "T", "W");
+    canceled.data.gross = Some(eur(1931));
+    let payment = fold(&[event(EventType::Completed, "T", "T"), reversed, canceled]);
+    assert_eq!(payment.status, Status::Completed);
+    assert_eq!(payment.gross, Some(eur(2000)));
+    assert_eq!(flags(&payment), ["reversal_canceled"]);
+}
+
+#[test]
+fn a_shop_may_keep_refunded_goods_off_the_shelf() {
+    let events = [
+        event(EventType::Completed, "T", "T"),
+        refund("T", "R", 2000),
+    ];
+    let payment = fold(&events).by(Restock::Never);
+    assert!(!payment.puts_back());
+    assert!(!effects(&payment, &events).contains(&Effect::Stock(Hold::Nothing)));
+    assert_eq!(payment.status, Status::Refunded);
+}
+
+#[test]
+fn created_by_elv_and_processed_reserve_nothing_and_tell_nobody() {
+    let events = [event(EventType::Noted, "T", "T")];
+    assert_eq!(due(&fold(&events)), []);
+}
+
 /// Any event that a payment may have, with its own time.
 fn any_event() -> impl Strategy<Value = PaymentEvent> {
-    (0u8..12, 0i64..5).prop_map(|(kind, second)| {
+    (0u8..18, 0i64..5).prop_map(|(kind, second)| {
         let mut made = match kind {
             0 => event(EventType::Completed, "T", "T"),
             1 => event(EventType::Pending, "T", "T"),
@@ -162,6 +243,17 @@ fn any_event() -> impl Strategy<Value = PaymentEvent> {
             8 => event(EventType::ReversalCanceled, "T", "C1"),
             9 => dispute(EventType::DisputeOpened, "T", "PP-1"),
             10 => event(EventType::Voided, "T", "T"),
+            11 => event(EventType::Expired, "T", "T"),
+            12 => event(EventType::Reversed, "T", "V2"),
+            13 => dispute(EventType::DisputeAdjusted, "T", "PP-1"),
+            14 => capture("T", "CAP1", 1200),
+            15 => capture("T", "CAP2", 800),
+            16 => {
+                let mut review = event(EventType::Pending, "T", "T");
+                review.key = "pp:sandbox:T:pending:payment_review".parse().unwrap();
+                review.data.pending_reason = Some(PendingReason::PaymentReview);
+                review
+            }
             _ => event(EventType::Noted, "T", "T"),
         };
         made.received_at = at(second);
@@ -171,13 +263,27 @@ fn any_event() -> impl Strategy<Value = PaymentEvent> {
 
 proptest! {
     #[test]
-    fn no_order_of_arrival_changes_what_a_payment_is(
-        (events, shuffled) in prop::collection::vec(any_event(), 0..8)
+    fn no_order_of_arrival_and_no_repetition_changes_what_a_payment_is(
+        (events, shuffled) in prop::collection::vec(any_event(), 0..10)
             .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle())),
+        repeated in any::<prop::sample::Index>(),
     ) {
+        // Each is received at the time of its arrival, which differs between the orders.
+        let arrived = |events: &[PaymentEvent]| -> Vec<PaymentEvent> {
+            events.iter().zip(0..).map(|(event, second)| PaymentEvent {
+                received_at: at(second),
+                ..event.clone()
+            }).collect()
+        };
+        let (events, mut shuffled) = (arrived(&events), arrived(&shuffled));
+        if !shuffled.is_empty() {
+            let again = shuffled[repeated.index(shuffled.len())].clone();
+            shuffled.push(again);
+        }
         let (one, other) = (fold(&events), fold(&shuffled));
         prop_assert_eq!(&one, &other);
         prop_assert_eq!(effects(&one, &events), effects(&other, &shuffled));
+        prop_assert_eq!(due(&one), due(&other));
     }
 
     #[test]
@@ -187,5 +293,19 @@ proptest! {
         let completed = events.iter().any(|e| e.event_type == EventType::Completed);
         let taken = effects(&fold(&events), &events).contains(&Effect::Stock(Hold::Taken));
         prop_assert!(completed || !taken);
+    }
+
+    #[test]
+    fn partial_refunds_never_add_up_to_more_than_they_are(
+        parts in prop::collection::vec(1i64..900, 1..6),
+    ) {
+        let mut events = vec![event(EventType::Completed, "T", "T")];
+        for (number, minor) in parts.iter().enumerate() {
+            events.push(refund("T", &format!("R{number}"), *minor));
+        }
+        let payment = fold(&events);
+        let total: i64 = parts.iter().sum();
+        prop_assert_eq!(payment.refunded, Some(eur(total)));
+        prop_assert_eq!(payment.puts_back(), total >= 2000);
     }
 }

@@ -1,11 +1,13 @@
 //! What rules let through, on values and on a real database.
 
+use jiff::Timestamp;
 use quittance_common::rules::{Criteria, NotifyRule, Rule, StockRule, built_in};
 use quittance_common::shop::{PaymentFilter, PaymentRow, Shop};
 
 use super::*;
-use crate::fulfil::{Applied, apply, apply_by};
+use crate::fulfil::{Applied, ApplyError, apply, apply_under};
 use crate::payment::{effects, fold};
+use crate::terms::Terms;
 use crate::testing::{at, event, line, mugs, refund, shop};
 
 fn ruled(event: Option<&str>, item: Option<&str>, then: Ruling) -> Rules {
@@ -29,6 +31,15 @@ const NO_MAIL: Ruling = Ruling::Process {
     stock: StockRule::Apply,
     notify: NotifyRule::None,
 };
+
+async fn apply_by(
+    rules: &Rules,
+    shop: &Shop,
+    event: &PaymentEvent,
+    now: Timestamp,
+) -> Result<Applied, ApplyError> {
+    apply_under(&Terms::ruled(rules.clone()), shop, event, now).await
+}
 
 async fn only_payment(shop: &Shop) -> PaymentRow {
     let mut rows = shop.payments(&PaymentFilter::default()).await.unwrap();

@@ -137,7 +137,8 @@ async fn an_ignored_event_is_settled_counted_and_leaves_no_trace_in_the_books() 
         },
         then: Ruling::Ignore,
     }]);
-    let stage = FulfilStage::new(shop.clone(), Arc::new(Notify::new()), metrics).with_rules(rules);
+    let stage =
+        FulfilStage::new(shop.clone(), Arc::new(Notify::new()), metrics).under(Terms::ruled(rules));
     for event_type in [EventType::Completed, EventType::Pending] {
         let body = event(event_type, "T", "T").to_json().unwrap();
         let disposition = stage

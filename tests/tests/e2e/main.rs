@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod books;
 mod claims;
 mod contract;
 mod crashes;
@@ -11,6 +12,8 @@ mod harness;
 mod http_in;
 mod manifests;
 mod metrics;
+mod notices;
+mod orders;
 mod own_broker;
 mod payments;
 mod pipeline;

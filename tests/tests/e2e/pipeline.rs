@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use quittance_common::clock;
+use quittance_common::ids::MessageId;
 use quittance_common::settings::Settings;
 use quittance_common::shop::Shop;
+use quittance_common::shop::announcement::Begun;
 use quittance_deploy::demo::body::{Ipn, RECEIVER_EMAIL, RECEIVER_ID};
 use quittance_deploy::sandbox::{Sandbox, SandboxHandle};
 use quittance_tests::{ChaosProxy, Process, World, eventually, http, ports, process};
@@ -350,6 +353,24 @@ impl Pipeline {
             },
         )
         .await
+    }
+
+    /// Lets so much time pass for the announcement that tells `effect` of payment `txn` that a
+    /// sender that died with it in hand is no longer waited for.
+    pub(crate) async fn sender_forgotten(&self, txn: &str, effect: &str) -> anyhow::Result<()> {
+        let path = PathBuf::from(self.settings()?);
+        let settings = Settings::load(Some(&path), &BTreeMap::new())?;
+        let shop = Shop::open(&settings.shop_database).await?;
+        let subject = format!("paypal:sandbox:payment:{txn}");
+        let id = MessageId::from_name(&format!("{subject}/{effect}"));
+        let later = clock::now() + Duration::from_hours(1);
+        let begun = shop
+            .begin_announcement(id, &subject, effect, later, Duration::from_mins(10))
+            .await?;
+        anyhow::ensure!(begun == Begun::Mine, "{effect} of {txn} is {begun:?}");
+        shop.give_up_announcement(id, later).await?;
+        shop.close().await;
+        Ok(())
     }
 
     /// Waits until nothing is on its way: in hand, on a work or delay queue, or in the outbox.

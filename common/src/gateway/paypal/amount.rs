@@ -62,6 +62,32 @@ pub(super) fn fee(fields: &Fields) -> Option<Money> {
     money_or_dollars(fields, "mc_fee", "payment_fee", currency).ok()?
 }
 
+/// What is added to the price of the items; each in its total's two spellings, of which a cart
+/// writes the first. The sums of the lines (`mc_shipping1`) are parts of these and not added again.
+const ADDED: [&[&str]; 4] = [
+    &["mc_shipping", "shipping"],
+    &["mc_handling", "handling_amount"],
+    &["tax"],
+    &["insurance_amount"],
+];
+
+/// Shipping, handling, tax and insurance together. They only ever raise what is expected, so one
+/// that is negative or cannot be read is left out: the payment then seems too high, never right.
+pub(super) fn added(fields: &Fields) -> Option<Money> {
+    let currency = currency(fields).ok()??;
+    ADDED
+        .iter()
+        .filter_map(|spellings| {
+            let name = spellings.iter().find(|name| fields.text(name).is_some())?;
+            money_named(fields, name, Some(currency)).ok()?
+        })
+        .filter(|money| money.minor() > 0)
+        .try_fold(None, |sum: Option<Money>, money| match sum {
+            None => Some(Some(money)),
+            Some(sum) => sum.checked_add(money).map(Some),
+        })?
+}
+
 /// Says which field and why, never the value.
 fn unreadable(name: &str, error: MoneyError) -> ReadError {
     ReadError::Field {
@@ -117,6 +143,18 @@ mod tests {
                 .unwrap_err()
                 .contains("`mc_currency`")
         );
+    }
+
+    #[test]
+    fn shipping_handling_and_tax_are_added_once_and_discounts_never() {
+        let minor = |body: &str| {
+            let fields = Fields::parse(format!("mc_currency=EUR&{body}").as_bytes());
+            added(&fields).map(Money::minor)
+        };
+        assert_eq!(minor("mc_shipping=4.90&shipping=4.90&tax=1.00"), Some(590));
+        assert_eq!(minor("mc_handling=1.00&mc_shipping1=4.90"), Some(100));
+        assert_eq!(minor("shipping=2.00&discount=9.00&tax=-3.00"), Some(200));
+        assert_eq!(minor("mc_shipping=0.00&tax=abc"), None);
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn item(context: &Context<'_>, number: u32) -> Result<Reading, ReadError> {
     // The payer is the merchant himself, not a customer, and there is no order.
     data.payer = Payer::default();
     data.order = OrderRef::default();
+    data.subscription = None;
     let receiver = word(fields.text(&named("receiver_email")));
     let meaning = context
         .meaning(EventType::PayoutItem, &data)

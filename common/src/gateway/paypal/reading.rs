@@ -17,6 +17,10 @@ use crate::notification::{Notification, Payee, RawNotification, Reading};
 use crate::settings::Account;
 use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
 
+/// Where the id of a subscription, recurring profile or billing agreement stands: standard
+/// subscriptions send some messages with `recurring_payment_id`.
+pub(super) const SUBSCRIPTION: [&str; 3] = ["subscr_id", "recurring_payment_id", "mp_id"];
+
 /// Reads a body.
 pub(super) fn read(raw: &RawNotification, account: &Account) -> Result<Notification, ReadError> {
     let fields = Fields::parse(&raw.body);
@@ -31,6 +35,7 @@ pub(super) fn read(raw: &RawNotification, account: &Account) -> Result<Notificat
     };
     Ok(Notification {
         claimed_environment: claimed_environment(raw.source, &fields),
+        added: amount::added(&fields),
         payee: context.payee,
         readings,
     })
@@ -149,12 +154,14 @@ impl<'a> Context<'a> {
             payment_status: self.status.clone(),
             pending_reason: fields.text("pending_reason").map(PendingReason::parse),
             reason_code: fields.text("reason_code").map(ReasonCode::parse),
+            subscription: SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name)),
             gross: amount::gross(fields)?,
             fee: amount::fee(fields),
             occurred_at: fields.text("payment_date").and_then(date::parse),
             order: OrderRef {
                 invoice: fields.owned("invoice"),
                 custom: fields.owned("custom"),
+                bound: None,
             },
             lines: Vec::new(),
             payer: party::payer(fields),

@@ -7,7 +7,7 @@
 use super::super::ReadError;
 use super::date;
 use super::doubt::Doubt;
-use super::reading::Context;
+use super::reading::{Context, SUBSCRIPTION};
 use crate::event::{EventType, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
@@ -66,9 +66,7 @@ pub(super) const fn is_lifecycle(txn_type: &TxnType) -> bool {
 pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
     let fields = context.fields;
     let mut doubts = context.doubts();
-    let id = ["subscr_id", "recurring_payment_id", "mp_id"]
-        .into_iter()
-        .find_map(|name| fields.owned(name));
+    let id = SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name));
     let Some(id) = id else {
         doubts.push(Doubt::MissingSubscription.reason());
         let key = context.message_key("")?;

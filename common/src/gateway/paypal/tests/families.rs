@@ -282,3 +282,21 @@ fn a_value_longer_than_documented_is_kept_whole() {
     assert_eq!(data.txn_id.as_ref().unwrap().as_str(), txn);
     assert_eq!(data.order.custom.as_ref(), Some(&custom));
 }
+
+#[test]
+fn a_payment_names_the_subscription_that_it_renews_by_whichever_id_it_has() {
+    for (body, id) in [
+        (
+            &fixture!("subscr_payment_pending")[..],
+            Some("I-QTSUB0000001"),
+        ),
+        (
+            fixture!("recurring_payment_completed"),
+            Some("I-QTREC0000001"),
+        ),
+        (fixture!("merch_pmt_completed"), Some("B-1QT00000000001")),
+        (fixture!("web_accept_completed"), None),
+    ] {
+        assert_eq!(reading(body).data.subscription.as_deref(), id);
+    }
+}

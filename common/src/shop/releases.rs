@@ -1,0 +1,271 @@
+//! What waits in quarantine, and how a person lets it go on: the request is written here, and a
+//! task of the verifier publishes the message again. What is waived is looked up here too, by the
+//! message and its exact bytes, so that no header decides anything.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::{Shop, ShopError, millis, time_text};
+use crate::ids::{MessageId, Reason};
+use crate::message::{Headers, Message, MessageKind};
+
+/// How long one process may take to publish what it was given.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+
+/// The header that says by which request a message goes on. A hint: the request itself decides.
+pub const RELEASE_HEADER: &str = "release-id";
+
+/// One line of `quittance payments quarantined`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParkedRow {
+    /// The transaction that the message names.
+    pub txn_id: String,
+    /// Why it was parked.
+    pub reason: String,
+    /// What the check expected; empty when it compares no values.
+    pub expected: String,
+    /// What it found.
+    pub found: String,
+    /// The reason for people.
+    pub detail: String,
+    /// When.
+    pub at: String,
+    /// `refused`, `invalid`, `unreadable`, `conflict`.
+    pub outcome: String,
+    /// What it is about.
+    pub subject: String,
+    /// Whose account.
+    pub account: String,
+    /// The message.
+    pub message_id: String,
+}
+
+/// A person's word that a refusal may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRelease {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub because: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of a wish to release one parked message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// It will be processed again, without the check of that reason.
+    Released(ParkedRow),
+    /// It cannot be let pass: only the gateway can say that it is genuine, and what cannot be read
+    /// cannot be applied.
+    Impossible(ParkedRow),
+}
+
+impl Shop {
+    /// What waits for a person: parked, and not released since. Newest first.
+    pub async fn quarantined(&self) -> Result<Vec<ParkedRow>, ShopError> {
+        sqlx::query(
+            "SELECT txn_id, reason, expected, found, detail, at_ms, outcome, subject, account, \
+             message_id FROM parked_message WHERE NOT EXISTS (SELECT 1 FROM release_request \
+             WHERE release_request.message_id = parked_message.message_id \
+             AND release_request.reason = parked_message.reason) \
+             ORDER BY at_ms DESC, message_id",
+        )
+        .fetch_all(self.pool().await?)
+        .await
+        .and_then(|rows| rows.iter().map(read_parked).collect())
+        .map_err(ShopError::during("listing what is quarantined"))
+    }
+
+    /// Releases every waiting message that names `txn`; empty when none does.
+    pub async fn release(
+        &self,
+        txn: &str,
+        release: &NewRelease,
+    ) -> Result<Vec<ReleaseOutcome>, ShopError> {
+        let mut outcomes = Vec::new();
+        for row in self.quarantined().await? {
+            if row.txn_id != txn && row.subject != txn {
+                continue;
+            }
+            if row.outcome == "refused" {
+                self.request(&row, release).await?;
+                outcomes.push(ReleaseOutcome::Released(row));
+            } else {
+                outcomes.push(ReleaseOutcome::Impossible(row));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn request(&self, row: &ParkedRow, release: &NewRelease) -> Result<(), ShopError> {
+        let message: MessageId = row
+            .message_id
+            .parse()
+            .map_err(ShopError::unreadable("message id"))?;
+        sqlx::query(
+            "INSERT INTO release_request (id, message_id, reason, because, released_by, at_ms, \
+             lease_until, published_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(
+            message
+                .derive(&format!("release/{}", row.reason))
+                .to_string(),
+        )
+        .bind(row.message_id.as_str())
+        .bind(row.reason.as_str())
+        .bind(release.because.as_str())
+        .bind(release.by.as_str())
+        .bind(millis(release.at))
+        .execute(self.pool().await?)
+        .await
+        .map_err(ShopError::during("requesting a release"))?;
+        Ok(())
+    }
+
+    /// The oldest message that is released and not yet published, leased to the caller, with the
+    /// id of its request.
+    pub async fn next_release(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<(String, Message)>, ShopError> {
+        let doing = "looking for released messages";
+        let pool = self.pool().await?;
+        let row = sqlx::query(
+            "SELECT release_request.id, parked_message.message_id, kind, content_type, made_at, \
+             headers, body FROM release_request JOIN parked_message \
+             ON parked_message.message_id = release_request.message_id \
+             WHERE published_at = 0 AND lease_until <= $1 ORDER BY release_request.at_ms LIMIT 1",
+        )
+        .bind(millis(now))
+        .fetch_optional(pool)
+        .await
+        .map_err(ShopError::during(doing))?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let id: String = row.try_get(0).map_err(ShopError::during(doing))?;
+        let leased = sqlx::query(
+            "UPDATE release_request SET lease_until = $1 \
+             WHERE id = $2 AND published_at = 0 AND lease_until <= $3",
+        )
+        .bind(millis(now.saturating_add(LEASE).unwrap_or(now)))
+        .bind(id.as_str())
+        .bind(millis(now))
+        .execute(pool)
+        .await
+        .map_err(ShopError::during(doing))?;
+        if leased.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let message = read_message(&row, &id)?;
+        Ok(Some((id, message)))
+    }
+
+    /// Notes that a released message is on its queue.
+    pub async fn release_published(&self, id: &str, now: Timestamp) -> Result<(), ShopError> {
+        sqlx::query("UPDATE release_request SET published_at = $1 WHERE id = $2")
+            .bind(millis(now))
+            .bind(id)
+            .execute(self.pool().await?)
+            .await
+            .map_err(ShopError::during("noting a release"))?;
+        Ok(())
+    }
+
+    /// The reasons that a person has waived for `message`; none unless its bytes, gateway and
+    /// account are those that the person saw.
+    pub async fn waived(&self, message: &Message) -> Result<BTreeSet<Reason>, ShopError> {
+        let doing = "looking a release up";
+        let rows = sqlx::query(
+            "SELECT release_request.reason, body, gateway, account FROM release_request \
+             JOIN parked_message ON parked_message.message_id = release_request.message_id \
+             WHERE release_request.message_id = $1",
+        )
+        .bind(message.id.to_string())
+        .fetch_all(self.pool().await?)
+        .await
+        .map_err(ShopError::during(doing))?;
+        let body = STANDARD.encode(&message.body);
+        let headers = &message.headers;
+        let mut waived = BTreeSet::new();
+        for row in &rows {
+            let text = |at: usize| -> Result<String, ShopError> {
+                row.try_get(at).map_err(ShopError::during(doing))
+            };
+            let (gateway, account) = (text(2)?, text(3)?);
+            let is_it = text(1)? == body
+                && headers.gateway.is_some_and(|own| own.as_str() == gateway)
+                && headers
+                    .account
+                    .as_ref()
+                    .is_some_and(|own| own.as_str() == account);
+            if is_it {
+                let reason = text(0)?.parse().map_err(ShopError::unreadable("reason"))?;
+                waived.insert(reason);
+            }
+        }
+        Ok(waived)
+    }
+}
+
+/// The message as it came first: attempts, reasons and failures of its former life are left out.
+fn read_message(row: &AnyRow, release: &str) -> Result<Message, ShopError> {
+    let doing = "reading a parked message";
+    let text = |at: usize| -> Result<String, ShopError> {
+        row.try_get(at).map_err(ShopError::during(doing))
+    };
+    let made_at: i64 = row.try_get(4).map_err(ShopError::during(doing))?;
+    let pairs: Vec<(String, String)> =
+        serde_json::from_str(&text(5)?).map_err(ShopError::unreadable("list of headers"))?;
+    let mut headers = Headers {
+        attempt: 0,
+        reason: None,
+        reason_detail: None,
+        first_failed_at: None,
+        origin_queue: None,
+        ..Headers::from_pairs(pairs)
+    };
+    headers
+        .other
+        .insert(RELEASE_HEADER.to_owned(), release.to_owned());
+    let body = STANDARD
+        .decode(text(6)?)
+        .map_err(ShopError::unreadable("body"))?;
+    Ok(Message {
+        id: text(1)?
+            .parse()
+            .map_err(ShopError::unreadable("message id"))?,
+        kind: MessageKind::parse(&text(2)?),
+        content_type: text(3)?,
+        timestamp: Timestamp::from_millisecond(made_at).map_err(ShopError::unreadable("time"))?,
+        headers,
+        body: Bytes::from(body),
+    })
+}
+
+fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
+    Ok(ParkedRow {
+        txn_id: row.try_get(0)?,
+        reason: row.try_get(1)?,
+        expected: row.try_get(2)?,
+        found: row.try_get(3)?,
+        detail: row.try_get(4)?,
+        at: time_text(row.try_get(5)?),
+        outcome: row.try_get(6)?,
+        subject: row.try_get(7)?,
+        account: row.try_get(8)?,
+        message_id: row.try_get(9)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Decisions, what they park, and its release, on a real file.
+
+use super::*;
+use crate::clock::now;
+use crate::event::Source;
+use crate::ids::GatewayId;
+use crate::settings::ShopDatabase;
+use crate::shop::{NewDecision, NewParked};
+use crate::stage::StageName;
+
+async fn shop(folder: &tempfile::TempDir) -> Shop {
+    let database = ShopDatabase::Sqlite(folder.path().join("shop.sqlite"));
+    Shop::open(&database).await.unwrap()
+}
+
+fn message(body: &'static [u8]) -> Message {
+    Message {
+        id: MessageId::from_name("parked"),
+        kind: MessageKind::NotificationV1,
+        content_type: "application/x-www-form-urlencoded".into(),
+        timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+        headers: Headers {
+            gateway: Some(GatewayId::PayPal),
+            account: "default".parse().ok(),
+            attempt: 3,
+            reason: Some(Reason::of("gateway_timeout")),
+            first_failed_at: Some(now()),
+            ..Headers::default()
+        },
+        body: Bytes::from_static(body),
+    }
+}
+
+fn parked(message: &Message, outcome: &'static str, reason: &'static str) -> NewDecision {
+    NewDecision {
+        message_id: message.id,
+        at: now(),
+        stage: StageName::Verifier,
+        about: vec![("TX1".into(), "TX1".into())],
+        outcome,
+        reason: Some(Reason::of(reason)),
+        detail: "asked 20.00 EUR, paid 0.05 EUR".into(),
+        source: Some(Source::Ipn),
+        attempt: message.headers.attempt,
+        gateway: message.headers.gateway,
+        account: message.headers.account.clone(),
+        parked: Some(NewParked {
+            message: message.clone(),
+            expected: Some("20.00 EUR".into()),
+            found: Some("0.05 EUR".into()),
+        }),
+    }
+}
+
+fn word() -> NewRelease {
+    NewRelease {
+        by: "kim".into(),
+        because: "agreed by telephone".into(),
+        at: now(),
+    }
+}
+
+#[tokio::test]
+async fn a_decision_written_twice_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let decision = parked(&message(b"txn_id=TX1"), "refused", "amount_mismatch");
+    for _ in 0..2 {
+        shop.record_decision(&decision).await.unwrap();
+    }
+    let told = shop.decisions("TX1").await.unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0].reason.as_str(), told[0].attempt),
+        ("amount_mismatch", 3)
+    );
+    assert!(shop.decisions("TX2").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_released_message_comes_back_byte_for_byte_once_and_without_its_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let original = message(b"txn_id=TX1&first_name=J%F6rg\xf6\x00");
+    let decision = parked(&original, "refused", "amount_mismatch");
+    shop.record_decision(&decision).await.unwrap();
+    assert_eq!(shop.next_release(now()).await.unwrap(), None);
+    let outcome = shop.release("TX1", &word()).await.unwrap();
+    assert!(matches!(&outcome[..], [ReleaseOutcome::Released(row)] if row.found == "0.05 EUR"));
+    assert!(shop.quarantined().await.unwrap().is_empty());
+
+    let (id, again) = shop.next_release(now()).await.unwrap().unwrap();
+    assert_eq!((again.id, &again.body), (original.id, &original.body));
+    assert_eq!(again.headers.account, original.headers.account);
+    assert_eq!(
+        (again.headers.attempt, again.headers.first_failed_at),
+        (0, None)
+    );
+    assert_eq!(again.headers.other.get(RELEASE_HEADER), Some(&id));
+    assert_eq!(shop.next_release(now()).await.unwrap(), None, "leased");
+    shop.release_published(&id, now()).await.unwrap();
+    let later = now().saturating_add(SignedDuration::from_hours(1)).unwrap();
+    assert_eq!(shop.next_release(later).await.unwrap(), None, "published");
+    assert_eq!(shop.release("TX1", &word()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_with_a_release_in_hand_leaves_it_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let decision = parked(&message(b"txn_id=TX1"), "refused", "amount_mismatch");
+    shop.record_decision(&decision).await.unwrap();
+    shop.release("TX1", &word()).await.unwrap();
+    let first = shop.next_release(now()).await.unwrap();
+    let later = now().saturating_add(SignedDuration::from_mins(1)).unwrap();
+    assert_eq!(shop.next_release(later).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_waiver_is_for_these_bytes_of_this_account_and_for_what_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let original = message(b"txn_id=TX1");
+    assert!(shop.waived(&original).await.unwrap().is_empty());
+    let decision = parked(&original, "refused", "amount_mismatch");
+    shop.record_decision(&decision).await.unwrap();
+    assert!(
+        shop.waived(&original).await.unwrap().is_empty(),
+        "nobody has said so"
+    );
+    shop.release("TX1", &word()).await.unwrap();
+    let waived = shop.waived(&original).await.unwrap();
+    assert_eq!(waived, [Reason::of("amount_mismatch")].into());
+    assert!(
+        shop.waived(&message(b"txn_id=TX2"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let mut elsewhere = original.clone();
+    elsewhere.headers.account = "other".parse().ok();
+    assert!(shop.waived(&elsewhere).await.unwrap().is_empty());
+
+    // Refused again for another reason, it waits again; both are waived when both are released.
+    let decision = parked(&original, "refused", "receiver_mismatch");
+    shop.record_decision(&decision).await.unwrap();
+    assert_eq!(shop.quarantined().await.unwrap().len(), 1);
+    shop.release("TX1", &word()).await.unwrap();
+    assert_eq!(shop.waived(&original).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_gateway_calls_invalid_cannot_be_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let forged = message(b"txn_id=TX1");
+    shop.record_decision(&parked(&forged, "invalid", "invalid"))
+        .await
+        .unwrap();
+    let outcome = shop.release("TX1", &word()).await.unwrap();
+    assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
+    assert_eq!(shop.next_release(now()).await.unwrap(), None);
+    assert!(shop.waived(&forged).await.unwrap().is_empty());
+}

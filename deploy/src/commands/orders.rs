@@ -1,0 +1,87 @@
+//! `quittance orders`: what payments are held against.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use quittance_common::ids::OrderId;
+use quittance_common::money::Currency;
+use quittance_common::order::{Order, signature};
+
+use super::{Context, Exit};
+use crate::orders::{self, LineArgument};
+use crate::output::write_rows;
+use crate::wiring::Books;
+
+/// What can be done with orders.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Register an order: a payment that names it as `invoice` or `custom` is held against it.
+    Add(Terms),
+    /// Every registered order, and the payment that settles it.
+    List,
+    /// Register orders from a CSV file with the head `id,total,currency` and perhaps `lines`
+    /// (`SKU=QTY;SKU=QTY`).
+    Import {
+        /// The file. Nothing is imported unless every line is right.
+        file: PathBuf,
+    },
+    /// Print the signed `custom` of an order, which needs no registration. With --line, only a
+    /// cart of exactly these items is accepted.
+    Sign(Terms),
+}
+
+/// What an order asks for.
+#[derive(Debug, Args)]
+pub(crate) struct Terms {
+    /// The shop's own number.
+    #[arg(long, value_name = "ORDER")]
+    id: OrderId,
+    /// What is to be paid all in all, such as 19.80.
+    #[arg(long, value_name = "AMOUNT")]
+    total: String,
+    /// ISO 4217, such as EUR.
+    #[arg(long)]
+    currency: Currency,
+    /// What was ordered; may be given several times.
+    #[arg(long = "line", value_name = "SKU=QTY")]
+    lines: Vec<LineArgument>,
+}
+
+impl Terms {
+    fn order(self) -> anyhow::Result<Order> {
+        orders::order(self.id, &self.total, self.currency, &self.lines).map_err(anyhow::Error::msg)
+    }
+}
+
+pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
+    let settings = context.settings.load()?;
+    let open = async || Books::open(&settings).await;
+    match command {
+        Command::Add(terms) => {
+            open().await?.add_orders(&[terms.order()?]).await?;
+        }
+        Command::List => {
+            let rows = open().await?.order_list().await?;
+            let columns = ["id", "total", "currency", "lines", "settled_by"];
+            write_rows(context.out, context.form, &columns, &rows)?;
+        }
+        Command::Import { file } => {
+            let source = std::fs::File::open(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let orders = orders::read(std::io::BufReader::new(source))?;
+            open().await?.add_orders(&orders).await?;
+            writeln!(context.out, "imported {} orders", orders.len())?;
+        }
+        Command::Sign(terms) => {
+            let secret = settings
+                .orders
+                .secrets
+                .first()
+                .context("no secret to sign with: set orders.secret, or orders.secret_file")?;
+            let custom = signature::sign(&terms.order()?, secret)?;
+            writeln!(context.out, "{custom}")?;
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,40 @@
+//! Orders and quarantined payments, as far as the command needs them.
+
+use quittance_common::clock;
+use quittance_common::ids::TxnId;
+use quittance_common::order::Order;
+use quittance_common::shop::{NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
+
+use super::Books;
+
+impl Books {
+    /// Registers orders; all or none.
+    ///
+    /// # Errors
+    /// Also when one is registered with other terms.
+    pub async fn add_orders(&self, orders: &[Order]) -> anyhow::Result<()> {
+        Ok(self.shop.add_orders(orders, clock::now()).await?)
+    }
+
+    /// Every registered order, by id.
+    pub async fn order_list(&self) -> anyhow::Result<Vec<OrderRow>> {
+        Ok(self.shop.order_list().await?)
+    }
+
+    /// What waits for a person, newest first.
+    pub async fn quarantined(&self) -> anyhow::Result<Vec<ParkedRow>> {
+        Ok(self.shop.quarantined().await?)
+    }
+
+    /// Releases what waits and names `txn`; empty when nothing does.
+    pub async fn release(
+        &self,
+        txn: &TxnId,
+        by: String,
+        because: String,
+    ) -> anyhow::Result<Vec<ReleaseOutcome>> {
+        let at = clock::now();
+        let release = NewRelease { by, because, at };
+        Ok(self.shop.release(txn.as_str(), &release).await?)
+    }
+}

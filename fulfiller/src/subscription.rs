@@ -1,0 +1,144 @@
+//! What all that is known of one subscription, recurring profile or billing agreement means: its
+//! own messages and the payments that name it. Pure, and blind to the order of arrival.
+//!
+//! A payment may come before the sign-up; a free trial has none. The end-of-term message comes at
+//! odd times (at once for a subscription that does not recur), so it ends nothing by itself: it is
+//! a flag. Each profile has its own id, so that the end of an old one never touches the new one.
+
+use std::collections::BTreeSet;
+
+use quittance_common::event::{EventType, PaymentEvent};
+use quittance_common::shop::PaymentRecord;
+use quittance_common::status::TxnType;
+
+/// What the books say about a subscription.
+pub fn fold(events: &[PaymentEvent]) -> PaymentRecord {
+    let own: Vec<&TxnType> = events
+        .iter()
+        .filter(|event| event.event_type == EventType::SubscriptionChanged)
+        .filter_map(|event| event.data.txn_type.as_ref())
+        .collect();
+    let has = |wanted: &[TxnType]| own.iter().any(|found| wanted.contains(found));
+    let is_signed_up = has(&[
+        TxnType::SubscrSignup,
+        TxnType::RecurringPaymentProfileCreated,
+        TxnType::MpSignup,
+    ]);
+    let is_paid_for = events
+        .iter()
+        .any(|event| event.event_type == EventType::Completed);
+    let status = if has(&[
+        TxnType::SubscrCancel,
+        TxnType::RecurringPaymentProfileCancel,
+        TxnType::MpCancel,
+    ]) {
+        "canceled"
+    } else if has(&[TxnType::RecurringPaymentExpired]) {
+        "expired"
+    } else if has(&[
+        TxnType::RecurringPaymentSuspended,
+        TxnType::RecurringPaymentSuspendedDueToMaxFailedPayment,
+    ]) {
+        "suspended"
+    } else if is_signed_up || is_paid_for {
+        "active"
+    } else {
+        "noted"
+    };
+    let marks = [
+        ("signup_not_seen", !is_signed_up && is_paid_for),
+        ("end_of_term", has(&[TxnType::SubscrEot])),
+        ("modified", has(&[TxnType::SubscrModify])),
+        (
+            "payment_failed",
+            has(&[
+                TxnType::SubscrFailed,
+                TxnType::RecurringPaymentFailed,
+                TxnType::RecurringPaymentOutstandingPaymentFailed,
+                TxnType::RecurringPaymentSuspendedDueToMaxFailedPayment,
+            ]),
+        ),
+        ("payment_skipped", has(&[TxnType::RecurringPaymentSkipped])),
+    ];
+    let mut flags: BTreeSet<String> = marks
+        .into_iter()
+        .filter(|(_, is_so)| *is_so)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let of_itself = |event: &&PaymentEvent| event.event_type == EventType::SubscriptionChanged;
+    flags.extend(
+        events
+            .iter()
+            .filter(of_itself)
+            .flat_map(|event| event.data.flags.iter().cloned()),
+    );
+    PaymentRecord {
+        status,
+        amount: None,
+        refunded: None,
+        flags,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{event, lifecycle};
+
+    fn of(types: &[TxnType]) -> Vec<PaymentEvent> {
+        types.iter().map(|t| lifecycle("I-1", t)).collect()
+    }
+
+    #[test]
+    fn a_free_trial_is_active_without_any_payment() {
+        let record = fold(&of(&[TxnType::SubscrSignup]));
+        assert_eq!((record.status, record.flags.len()), ("active", 0));
+    }
+
+    #[test]
+    fn a_payment_before_its_signup_comes_out_the_same() {
+        let payment = event(EventType::Completed, "T", "T");
+        let signup = lifecycle("I-1", &TxnType::SubscrSignup);
+        let alone = fold(std::slice::from_ref(&payment));
+        assert_eq!(alone.status, "active");
+        assert!(alone.flags.contains("signup_not_seen"));
+        let one = fold(&[payment.clone(), signup.clone()]);
+        assert_eq!(one, fold(&[signup, payment]));
+        assert!(one.flags.is_empty(), "{:?}", one.flags);
+    }
+
+    #[test]
+    fn the_end_of_term_is_a_flag_and_revokes_nothing() {
+        let record = fold(&of(&[TxnType::SubscrEot, TxnType::SubscrSignup]));
+        assert_eq!(record.status, "active");
+        assert!(record.flags.contains("end_of_term"));
+    }
+
+    #[test]
+    fn a_cancel_wins_whatever_comes_before_or_after_it() {
+        use TxnType as T;
+        let all = [
+            T::SubscrSignup,
+            T::SubscrCancel,
+            T::RecurringPaymentSuspended,
+            T::SubscrEot,
+        ];
+        for turn in 0..all.len() {
+            let mut types = all.clone();
+            types.rotate_left(turn);
+            assert_eq!(fold(&of(&types)).status, "canceled", "{types:?}");
+        }
+    }
+
+    #[test]
+    fn failures_skips_and_suspensions_are_told() {
+        let record = fold(&of(&[
+            TxnType::RecurringPaymentProfileCreated,
+            TxnType::RecurringPaymentSkipped,
+            TxnType::RecurringPaymentSuspendedDueToMaxFailedPayment,
+        ]));
+        let flags: Vec<&str> = record.flags.iter().map(String::as_str).collect();
+        assert_eq!(record.status, "suspended");
+        assert_eq!(flags, ["payment_failed", "payment_skipped"]);
+    }
+}

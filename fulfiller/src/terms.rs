@@ -1,0 +1,81 @@
+//! The terms on which a shop has effects: its rules, who counts its stock, what comes back to it,
+//! and who is told.
+
+use quittance_common::rules::Rules;
+use quittance_common::settings::{Restock, Settings, StockDriver};
+
+/// Who counts the stock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StockBy {
+    /// The shop database, in the event's own transaction.
+    #[default]
+    Sql,
+    /// The shop: what it should do is announced, after the commit.
+    Http,
+}
+
+/// How effects are had.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Which effects are had at all.
+    pub rules: Rules,
+    /// Who counts the stock.
+    pub stock: StockBy,
+    /// When goods that were sold go back on the shelf.
+    pub restock: Restock,
+    /// Whether anybody is there to be told of what waits for a person.
+    pub tell_merchant: bool,
+}
+
+impl Terms {
+    /// As the settings say.
+    pub fn of(settings: &Settings) -> Self {
+        let stock = match settings.stock.driver {
+            StockDriver::Sql => StockBy::Sql,
+            StockDriver::Http(_) => StockBy::Http,
+        };
+        Self {
+            rules: settings.rules.clone(),
+            stock,
+            restock: settings.fulfiller.restock_on,
+            tell_merchant: settings.notify.tells_merchant(),
+        }
+    }
+
+    /// Only with these rules; stock in the shop database, and no merchant to be told.
+    pub fn ruled(rules: Rules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+}
+
+/// Whether a flag of the books waits for a person. The others resolve by themselves, or come with
+/// every payment of a shop that keeps no catalogue.
+pub fn waits_for_a_person(flag: &str) -> bool {
+    !matches!(
+        flag,
+        "refund_awaits_payment"
+            | "reservation_short"
+            | "reservation_expired"
+            | "signup_not_seen"
+            | "end_of_term"
+            | "modified"
+            | "payment_skipped"
+            | "unmatched_item"
+            | "unknown_item"
+            | "item_without_sku"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_yet_waits_for_a_person() {
+        assert!(waits_for_a_person("reversed") && waits_for_a_person("a_flag_of_tomorrow"));
+        assert!(!waits_for_a_person("refund_awaits_payment"));
+    }
+}

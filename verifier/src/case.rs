@@ -1,0 +1,219 @@
+//! What is written down about one message: whom it is about, and what was decided. Pure.
+
+use quittance_common::disposition::Lot;
+use quittance_common::event::Source;
+use quittance_common::ids::{Reason, TxnId};
+use quittance_common::message::Message;
+use quittance_common::notification::{Notification, RawNotification};
+use quittance_common::shop::{NewDecision, NewParked};
+use quittance_common::stage::StageName;
+
+use crate::checks::Refusal;
+use crate::decide::Decision;
+
+/// How a message was settled. A closed set: listings show it, and `refused` alone can be released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Genuine, ours, right, new.
+    Verified,
+    /// Known before.
+    Duplicate,
+    /// Genuine, and refused by a check.
+    Refused,
+    /// The gateway did not send it.
+    Invalid,
+    /// It cannot be read.
+    Unreadable,
+    /// Known before, with another meaning.
+    Conflict,
+    /// No verdict, for too long; or not to be handled by this build.
+    GaveUp,
+}
+
+impl Settled {
+    /// The name in the books.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Duplicate => "duplicate",
+            Self::Refused => "refused",
+            Self::Invalid => "invalid",
+            Self::Unreadable => "unreadable",
+            Self::Conflict => "conflict",
+            Self::GaveUp => "gave_up",
+        }
+    }
+}
+
+/// What becomes known about a message while it is verified.
+#[derive(Debug, Default)]
+pub(crate) struct Case {
+    source: Option<Source>,
+    about: Vec<(String, String)>,
+    settled: Option<Settled>,
+    flags: Vec<Reason>,
+    expected: Option<String>,
+    found: Option<String>,
+}
+
+impl Case {
+    /// The envelope could be read.
+    pub(crate) const fn opened(&mut self, raw: &RawNotification) {
+        self.source = Some(raw.source);
+    }
+
+    /// The body could be read.
+    pub(crate) fn read(&mut self, notification: &Notification) {
+        self.about = notification
+            .readings
+            .iter()
+            .map(|reading| {
+                let txn = reading.data.txn_id.as_ref().map_or("", TxnId::as_str);
+                (txn.to_owned(), reading.data.subject.id().to_owned())
+            })
+            .collect();
+        self.about.sort();
+        self.about.dedup();
+    }
+
+    /// How it ended.
+    pub(crate) const fn settle(&mut self, settled: Settled) {
+        self.settled = Some(settled);
+    }
+
+    /// A check refused it.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
+        self.settle(Settled::Refused);
+        self.expected.clone_from(&refusal.expected);
+        self.found.clone_from(&refusal.found);
+    }
+
+    /// The checks let it pass, with these notes.
+    pub(crate) fn note(&mut self, flags: impl IntoIterator<Item = Reason>) {
+        self.flags.extend(flags);
+    }
+
+    /// Whether nothing may go on before this is written down. What a person can release must be
+    /// kept, and what has an effect must have its decision; the rest needs no database, and must
+    /// not wait for one.
+    pub(crate) fn must_be_kept(&self) -> bool {
+        matches!(self.settled, Some(Settled::Verified | Settled::Refused))
+    }
+
+    /// What to write down; `None` while nothing is settled.
+    pub(crate) fn decision(
+        &self,
+        message: &Message,
+        parked: Option<&Decision>,
+        at: jiff::Timestamp,
+    ) -> Option<NewDecision> {
+        let (settled, reason, detail, lot) = match parked {
+            None => (self.settled?, None, self.notes(), None),
+            Some(Decision::Park(lot, reason, detail)) => (
+                self.settled.unwrap_or(Settled::GaveUp),
+                Some(reason.clone()),
+                detail.clone(),
+                Some(*lot),
+            ),
+            Some(Decision::Retry(..)) => return None,
+        };
+        Some(NewDecision {
+            message_id: message.id,
+            at,
+            stage: StageName::Verifier,
+            about: self.about.clone(),
+            outcome: settled.as_str(),
+            reason,
+            detail,
+            source: self.source,
+            attempt: message.headers.attempt,
+            gateway: message.headers.gateway,
+            account: message.headers.account.clone(),
+            parked: (lot == Some(Lot::Quarantine)).then(|| NewParked {
+                message: message.clone(),
+                expected: self.expected.clone(),
+                found: self.found.clone(),
+            }),
+        })
+    }
+
+    fn notes(&self) -> String {
+        let flags: Vec<&str> = self.flags.iter().map(Reason::as_str).collect();
+        flags.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use quittance_common::disposition::Wait;
+    use quittance_common::ids::MessageId;
+    use quittance_common::message::{Headers, MessageKind};
+
+    fn message() -> Message {
+        Message {
+            id: MessageId::from_name("m"),
+            kind: MessageKind::NotificationV1,
+            content_type: String::new(),
+            timestamp: jiff::Timestamp::UNIX_EPOCH,
+            headers: Headers::default(),
+            body: Bytes::from_static(b"txn_id=T1"),
+        }
+    }
+
+    fn parked(lot: Lot) -> Decision {
+        Decision::Park(lot, Reason::of("amount_mismatch"), "too little".into())
+    }
+
+    fn written(case: &Case, decision: Option<&Decision>) -> Option<NewDecision> {
+        case.decision(&message(), decision, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_message_that_waits_is_not_settled_and_not_written_down() {
+        let mut case = Case::default();
+        assert!(written(&case, None).is_none());
+        // Asked once and called invalid, it waits for its second look.
+        case.settle(Settled::Invalid);
+        let wait = Wait::Counted {
+            at_least: std::time::Duration::ZERO,
+        };
+        let later = Decision::Retry(wait, Reason::of("invalid"), String::new());
+        assert!(written(&case, Some(&later)).is_none());
+    }
+
+    #[test]
+    fn what_goes_to_quarantine_is_kept_with_its_bytes_and_what_is_dead_is_not() {
+        let mut case = Case::default();
+        case.settle(Settled::Refused);
+        let kept = written(&case, Some(&parked(Lot::Quarantine))).unwrap();
+        assert_eq!(
+            (kept.outcome, kept.detail.as_str()),
+            ("refused", "too little")
+        );
+        assert_eq!(kept.parked.unwrap().message, message());
+        let gave_up = written(&Case::default(), Some(&parked(Lot::Dead))).unwrap();
+        assert_eq!(gave_up.outcome, "gave_up");
+        assert!(gave_up.parked.is_none());
+    }
+
+    #[test]
+    fn only_what_has_an_effect_or_can_be_released_waits_for_the_database() {
+        let waits = |settled| {
+            let mut case = Case::default();
+            case.settle(settled);
+            case.must_be_kept()
+        };
+        assert!(waits(Settled::Verified) && waits(Settled::Refused));
+        for settled in [
+            Settled::Duplicate,
+            Settled::Invalid,
+            Settled::Unreadable,
+            Settled::Conflict,
+            Settled::GaveUp,
+        ] {
+            assert!(!waits(settled), "{settled:?}");
+        }
+    }
+}
