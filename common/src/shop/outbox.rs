@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, millis};
+use super::{Dialect, Shop, ShopError, millis};
 use crate::ids::{AccountId, GatewayId, MessageId};
 
 /// Where an outbox row goes.
@@ -132,18 +132,29 @@ impl Shop {
     ) -> Result<Vec<Outgoing>, ShopError> {
         let now = millis(now);
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let rows = sqlx::query(
-            "UPDATE outbox SET lease_until = $1 WHERE published_at = 0 AND lease_until < $2 \
-             AND id IN (SELECT id FROM outbox WHERE published_at = 0 AND lease_until < $2 \
-             ORDER BY created_at, id LIMIT $3) \
-             RETURNING id, destination, routing_key, gateway, account, received_at, payload",
-        )
-        .bind(now.saturating_add(lease))
-        .bind(now)
-        .bind(i64::from(limit))
-        .fetch_all(self.pool().await?)
-        .await
-        .map_err(ShopError::during("leasing the outbox"))?;
+        let sql = match self.inner.dialect {
+            Dialect::Sqlite => {
+                "UPDATE outbox SET lease_until = $1 WHERE published_at = 0 AND lease_until < $2 \
+                 AND id IN (SELECT id FROM outbox WHERE published_at = 0 AND lease_until < $2 \
+                 ORDER BY created_at, id LIMIT $3) \
+                 RETURNING id, destination, routing_key, gateway, account, received_at, payload"
+            }
+            // Two that lease at once pass each other's rows by: waiting for them in the order in
+            // which the plan visits them could be a deadlock.
+            Dialect::Postgres => {
+                "UPDATE outbox SET lease_until = $1 WHERE published_at = 0 AND lease_until < $2 \
+                 AND id IN (SELECT id FROM outbox WHERE published_at = 0 AND lease_until < $2 \
+                 ORDER BY created_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) \
+                 RETURNING id, destination, routing_key, gateway, account, received_at, payload"
+            }
+        };
+        let rows = sqlx::query(sql)
+            .bind(now.saturating_add(lease))
+            .bind(now)
+            .bind(i64::from(limit))
+            .fetch_all(self.pool().await?)
+            .await
+            .map_err(ShopError::during("leasing the outbox"))?;
         rows.iter().map(Outgoing::read).collect()
     }
 

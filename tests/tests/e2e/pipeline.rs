@@ -361,14 +361,16 @@ impl Pipeline {
         let path = PathBuf::from(self.settings()?);
         let settings = Settings::load(Some(&path), &BTreeMap::new())?;
         let shop = Shop::open(&settings.shop_database).await?;
-        let subject = format!("paypal:sandbox:payment:{txn}");
-        let id = MessageId::from_name(&format!("{subject}/{effect}"));
         let later = clock::now() + Duration::from_hours(1);
-        let begun = shop
-            .begin_announcement(id, &subject, effect, later, Duration::from_mins(10))
-            .await?;
-        anyhow::ensure!(begun == Begun::Mine, "{effect} of {txn} is {begun:?}");
-        shop.give_up_announcement(id, later).await?;
+        for environment in ["sandbox", "live"] {
+            let subject = format!("paypal:{environment}:payment:{txn}");
+            let id = MessageId::from_name(&format!("{subject}/{effect}"));
+            let begun = shop
+                .begin_announcement(id, &subject, effect, later, Duration::from_mins(10))
+                .await?;
+            anyhow::ensure!(begun == Begun::Mine, "{effect} of {txn} is {begun:?}");
+            shop.give_up_announcement(id, later).await?;
+        }
         shop.close().await;
         Ok(())
     }
