@@ -1,7 +1,9 @@
 //! Free TCP ports on the loopback interface.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::bail;
 
@@ -11,13 +13,20 @@ const FIRST: u64 = 20_000;
 const COUNT: u64 = 12_000;
 const TRIES: u32 = 200;
 
-/// A port of 127.0.0.1 on which nothing listens.
+/// What this process has given out: a server may not have bound its port yet when the next asks.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port of 127.0.0.1 on which nothing listens, never the same twice in one process.
 ///
 /// Chosen at random, since several test processes choose at the same time.
 pub fn free() -> anyhow::Result<u16> {
     for _ in 0..TRIES {
         let port = u16::try_from(FIRST + RandomState::new().build_hasher().finish() % COUNT)?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_new = GIVEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(port);
+        if is_new && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
     }

@@ -115,9 +115,17 @@ impl Reader {
         set.or_else(|| keys::find(key)?.default.map(str::to_owned))
     }
 
-    /// The value of a key; `None` when it is not set (and has no default) or is wrong, which is
-    /// then noted.
-    fn read<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    /// Whether one of these keys is noted as wrong: then a rule between them says nothing new.
+    pub(super) fn is_wrong(&self, keys: &[&str]) -> bool {
+        let mistakes = &self.sources.mistakes;
+        mistakes
+            .iter()
+            .any(|mistake| keys.contains(&mistake.key.as_str()))
+    }
+
+    /// The value of a key; `None` when it is not set and has no default. A wrong value is noted,
+    /// and the default goes on in its place, so that the rules between settings are checked too.
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(key)?;
         let parsed = parse(text.trim());
         if parsed.is_none() {
@@ -129,6 +137,7 @@ impl Reader {
                 format!("`{text}`")
             };
             self.mistake(key, format!("{found} is not allowed; allowed: {allowed}"));
+            return parse(known?.default?);
         }
         parsed
     }
@@ -137,7 +146,7 @@ impl Reader {
     pub(super) fn read_optional<T>(
         &mut self,
         key: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
+        parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Noted> {
         if self.sources.values.contains_key(key) {
             self.read(key, parse).map(Some).ok_or(Noted)

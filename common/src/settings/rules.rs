@@ -8,7 +8,8 @@ use super::{Engine, Settings, ShopDatabase};
 /// Notes what does not fit together.
 pub(super) fn check(settings: &Settings, reader: &mut Reader) {
     let verifier = &settings.verifier;
-    if verifier.claim_lease <= verifier.postback_timeout {
+    let waits = ["verifier.claim_lease", "verifier.postback_timeout"];
+    if verifier.claim_lease <= verifier.postback_timeout && !reader.is_wrong(&waits) {
         reader.mistake(
             "verifier.claim_lease",
             format!(
@@ -19,7 +20,8 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             ),
         );
     }
-    if verifier.connect_timeout > verifier.postback_timeout {
+    let waits = ["verifier.connect_timeout", "verifier.postback_timeout"];
+    if verifier.connect_timeout > verifier.postback_timeout && !reader.is_wrong(&waits) {
         reader.mistake(
             "verifier.connect_timeout",
             "is longer than verifier.postback_timeout, which includes it".to_owned(),

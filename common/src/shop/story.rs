@@ -375,7 +375,11 @@ impl Shop {
         Ok(related)
     }
 
-    pub(super) async fn rows(&self, sql: &'static str, subject: &str) -> Result<Vec<AnyRow>, ShopError> {
+    pub(super) async fn rows(
+        &self,
+        sql: &'static str,
+        subject: &str,
+    ) -> Result<Vec<AnyRow>, ShopError> {
         sqlx::query(sql)
             .bind(subject)
             .fetch_all(self.pool().await?)

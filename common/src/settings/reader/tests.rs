@@ -59,6 +59,25 @@ fn without_any_account_the_settings_are_refused() {
 }
 
 #[test]
+fn a_wrong_value_does_not_hide_what_does_not_fit_together() {
+    let toml = "[verifier]\nclaim_lease = \"1s\"\n[notify]\nfrom = \"nobody\"\n\
+                [[account]]\nid = \"a\"\nreceivers = [\"x@y.example\"]\n\
+                [[account]]\nid = \"a\"\nreceivers = [\"x@y.example\"]\n";
+    let errors = load(toml, &[]).unwrap_err();
+    let keys: Vec<&str> = errors
+        .0
+        .iter()
+        .map(|mistake| mistake.key.as_str())
+        .collect();
+    for key in ["notify.from", "verifier.claim_lease", "account.1.id"] {
+        assert!(keys.contains(&key), "{key} is not told: {keys:?}");
+    }
+    // What is wrong in itself is not held against the others.
+    let toml = format!("[verifier]\nclaim_lease = \"soon\"\npostback_timeout = \"5m\"\n{MINIMAL}");
+    assert_eq!(load(&toml, &[]).unwrap_err().0.len(), 1);
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let toml = format!("queue_prefix = \"a.\"\n{MINIMAL}");
     let settings = load(
