@@ -52,7 +52,7 @@ const HOOK_URL: &str = "an https:// URL of a public host (any host and http:// w
 const HOOK_SECRETS: &str = "one or more secrets `whsec_` and base64 of 24 to 64 bytes, the newest first, separated by commas";
 
 /// Every key, in the order of the example file.
-pub const KEYS: [Key; 73] = [
+pub const KEYS: &[Key] = &[
     key("engine", "embedded", "`embedded` or `cluster`"),
     key("data_dir", "./quittance-data", "a folder"),
     key("shop_database", "sqlite", SHOP).secret(),
