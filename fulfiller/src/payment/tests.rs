@@ -2,7 +2,11 @@
 
 use proptest::prelude::*;
 
+use quittance_common::shop::Hold;
+use quittance_common::status::PendingReason;
+
 use super::*;
+use crate::announcement::News;
 use crate::testing::{at, capture, dispute, eur, event, refund};
 
 fn flags(payment: &Payment) -> Vec<&str> {
