@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::PaymentRow;
-use super::{DecisionRow, Shop, ShopError, time_text};
+use super::{DecisionRow, Shop, ShopError, row, time_text};
 use crate::event::PaymentEvent;
 use crate::ids::TxnId;
 use crate::money::Money;
@@ -25,14 +25,11 @@ impl Shop {
     /// captures or disputes; a subscription's, a case's or a payout's. Usually one; empty when
     /// nobody knows the id.
     pub async fn payment_story(&self, id: &str) -> Result<Vec<PaymentStory>, ShopError> {
-        let rows = sqlx::query(
-            "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
-             p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject OR e.about = p.subject) \
-             FROM payment p WHERE p.txn_id = $1 \
+        let rows = sqlx::query(row::payments_where!(
+            "p.txn_id = $1 \
              OR p.subject IN (SELECT e.subject FROM event e WHERE e.txn_id = $1) \
-             ORDER BY p.subject",
-        )
+             ORDER BY p.subject"
+        ))
         .bind(id)
         .fetch_all(self.pool().await?)
         .await

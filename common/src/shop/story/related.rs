@@ -5,8 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{DOING, RelatedRow};
 use crate::event::{EventType, PaymentEvent, Subject};
-use crate::money::Money;
-use crate::shop::{PaymentRow, Shop, ShopError};
+use crate::shop::{PaymentRow, Shop, ShopError, row};
 
 impl Shop {
     /// The rows of its own that belong to the story, and the transactions that have none.
@@ -73,16 +72,11 @@ fn transaction(payment: &PaymentRow, event: &PaymentEvent) -> Option<RelatedRow>
 }
 
 fn read_related(row: &AnyRow) -> Result<RelatedRow, sqlx::Error> {
-    let minor: i64 = row.try_get(3)?;
-    let code: String = row.try_get(4)?;
-    let amount = code.parse().map_or_else(
-        |_| String::new(),
-        |currency| Money::from_minor(minor, currency).to_string(),
-    );
+    let amount = row::told_amount(row, 3, 4)?;
     Ok(RelatedRow {
         relation: row.try_get(0)?,
         id: row.try_get(1)?,
         status: row.try_get(2)?,
-        amount,
+        amount: amount.map_or_else(String::new, |amount| amount.to_string()),
     })
 }
