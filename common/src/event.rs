@@ -209,6 +209,45 @@ impl PaymentEvent {
         format!("{}.{}", self.gateway, self.event_type)
     }
 
+    /// The order that it is for: the one that the checks bound it to, or else its invoice. Only of
+    /// money that comes in, and not of one payment of a series, which repeats the invoice.
+    pub fn order_ref(&self) -> Option<&str> {
+        if !matches!(self.event_type, EventType::Completed | EventType::Pending)
+            || self.is_of_a_series()
+        {
+            return None;
+        }
+        let order = &self.data.order;
+        let bound = order.bound.as_ref().map(OrderId::as_str);
+        bound.or(order.invoice.as_deref())
+    }
+
+    /// Whether the payment is one of many under the same invoice: a renewal.
+    pub const fn is_of_a_series(&self) -> bool {
+        matches!(
+            self.data.txn_type,
+            Some(
+                TxnType::SubscrPayment
+                    | TxnType::RecurringPayment
+                    | TxnType::RecurringPaymentOutstandingPayment
+                    | TxnType::MerchPmt
+            )
+        )
+    }
+
+    /// The same event without what tells who paid or what he wrote: the payer, the options of the
+    /// items and the pass-through `custom`. What it is worth, what it is about and what it is for
+    /// stay, so that everything concluded from it stays the same.
+    #[must_use]
+    pub fn without_personal_data(mut self) -> Self {
+        self.data.payer = Payer::default();
+        self.data.order.custom = None;
+        for line in &mut self.data.lines {
+            line.options.clear();
+        }
+        self
+    }
+
     /// The message id of this event: the same for every copy of the same event.
     pub fn message_id(&self) -> MessageId {
         MessageId::from_name(self.key.as_str())

@@ -21,7 +21,6 @@ use quittance_common::event::{EventType, Line, PaymentEvent};
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
-use quittance_common::status::TxnType;
 
 mod effects;
 mod ledger;
@@ -32,8 +31,21 @@ pub use ledger::Refund;
 use ledger::{captured, is_full, is_reversed, refunds, sum};
 pub use status::Status;
 
-/// What the checks note of a payment whose order the shop has cancelled.
+/// That there is money for an order which the shop has cancelled.
 pub const ORDER_CANCELLED: &str = "order_cancelled";
+
+/// That money for such an order is on its way.
+pub const PENDING_FOR_CANCELLED: &str = "pending_for_cancelled_order";
+
+/// What has become of the order that a payment is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OrderState {
+    /// It stands, or there is none.
+    #[default]
+    Open,
+    /// The shop has cancelled it.
+    Cancelled,
+}
 
 /// That a payment was refused as well as completed.
 const PAID_AFTER_DENIED: &str = "paid_after_denied";
@@ -54,6 +66,8 @@ pub struct Payment {
     /// The order that this payment settles: the one that the checks bound it to, or else its
     /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
     pub settles: Option<String>,
+    /// What has become of the order that it is for.
+    pub(crate) order: OrderState,
     /// Whether the money was there at some time and nothing speaks against it.
     pub(crate) paid: bool,
     /// Whether it was completed as well as refused, and is for a person.
@@ -66,6 +80,12 @@ pub struct Payment {
 
 /// Concludes what `events`, all of one subject, mean together. Their order does not matter.
 pub fn fold(events: &[PaymentEvent]) -> Payment {
+    fold_for(OrderState::Open, events)
+}
+
+/// The same where something is known about the order that the payment is for. It makes no
+/// difference whether the order was cancelled before the events or between them.
+pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
     let mut sorted: Vec<&PaymentEvent> = events.iter().collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     let of = |wanted: EventType| {
@@ -84,7 +104,7 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         .filter_map(|event| Status::of_refusal(event.event_type))
         .max_by_key(|status| status.weight());
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
-    let sound = sound(&sorted, &completed, &mut flags);
+    let sound = sound(&sorted, &completed, order, &mut flags);
     let pending: Vec<&PaymentEvent> = of(EventType::Pending).collect();
     // The payment's own events say what it is about; the highest rank wins.
     let telling: Vec<&PaymentEvent> = sound
@@ -128,16 +148,20 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         (true, None) if !pending.is_empty() => Status::Pending,
         (true, None) => Status::Noted,
     };
+    if order == OrderState::Cancelled && !completed.is_empty() {
+        flags.insert(ORDER_CANCELLED.to_owned());
+    } else if order == OrderState::Cancelled && status == Status::Pending {
+        flags.insert(PENDING_FOR_CANCELLED.to_owned());
+    }
     Payment {
         status,
+        order,
         gross,
         refunded,
         lines,
         settles,
         paid,
-        contradicted: !paid
-            && flags.contains(PAID_AFTER_DENIED)
-            && !flags.contains(ORDER_CANCELLED),
+        contradicted: !paid && flags.contains(PAID_AFTER_DENIED) && order == OrderState::Open,
         flags,
         refunds,
         puts_back: refunded_in_full,
@@ -154,12 +178,7 @@ fn settles(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Stri
     }
     sound
         .iter()
-        .filter(|event| !is_of_a_series(event))
-        .find_map(|event| {
-            let order = &event.data.order;
-            let bound = order.bound.as_ref().map(ToString::to_string);
-            bound.or_else(|| order.invoice.clone())
-        })
+        .find_map(|event| event.order_ref().map(str::to_owned))
 }
 
 /// The transaction that an event is its own of, where it has one.
@@ -176,6 +195,7 @@ fn txn(event: &PaymentEvent) -> &str {
 fn sound<'a>(
     sorted: &[&PaymentEvent],
     completed: &[&'a PaymentEvent],
+    order: OrderState,
     flags: &mut BTreeSet<String>,
 ) -> Vec<&'a PaymentEvent> {
     let is_refused = |paid: &PaymentEvent| {
@@ -188,16 +208,13 @@ fn sound<'a>(
             _ => false,
         })
     };
-    let cancelled = completed
-        .iter()
-        .any(|event| event.data.flags.iter().any(|flag| flag == ORDER_CANCELLED));
     let mut sound = completed.to_vec();
     sound.retain(|event| {
         let refused = is_refused(event);
         if refused {
             flags.insert(PAID_AFTER_DENIED.to_owned());
         }
-        !refused && !cancelled
+        !refused && order == OrderState::Open
     });
     sound
 }
@@ -214,19 +231,6 @@ impl Payment {
     pub const fn puts_back(&self) -> bool {
         self.puts_back
     }
-}
-
-/// Whether a payment is one of many under the same invoice.
-const fn is_of_a_series(event: &PaymentEvent) -> bool {
-    matches!(
-        event.data.txn_type,
-        Some(
-            TxnType::SubscrPayment
-                | TxnType::RecurringPayment
-                | TxnType::RecurringPaymentOutstandingPayment
-                | TxnType::MerchPmt
-        )
-    )
 }
 
 /// The remaining flags.

@@ -100,3 +100,24 @@ fn debug_shows_no_personal_data() {
     }
     assert!(shown.contains("TEA-1"));
 }
+
+#[test]
+fn without_personal_data_an_event_keeps_its_key_its_money_and_its_order_and_nothing_of_the_buyer() {
+    let mut with = event(fixture!("cart_completed"));
+    with.data.order.invoice = Some("A-1002".into());
+    let mut written = with.clone();
+    written.data.payer.name = Some("Erika Muster".into());
+    written.data.order.custom = Some("for Erika, door code 4711".into());
+    written.data.lines[0].options = vec![("Engraving".into(), "Erika".into())];
+    let without = written.without_personal_data();
+    let json = String::from_utf8(without.to_json().unwrap()).unwrap();
+    for personal in ["Erika", "4711", "customer.example", "Muster", "Engraving"] {
+        assert!(!json.contains(personal), "{personal} in {json}");
+    }
+    assert_eq!(
+        (&without.key, &without.fingerprint, without.data.gross),
+        (&with.key, &with.fingerprint, with.data.gross)
+    );
+    assert_eq!(without.order_ref(), with.order_ref());
+    assert!(without.order_ref().is_some());
+}

@@ -115,8 +115,8 @@ impl Books {
         let about = SubjectKey::about(event);
         let inserted = sqlx::query(
             "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, message_id, \
-             received_at, applied_at, json, about) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             received_at, applied_at, json, about, order_ref) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              ON CONFLICT (key) DO NOTHING",
         )
         .bind(event.key.as_str())
@@ -130,6 +130,7 @@ impl Books {
         .bind(millis(self.now))
         .bind(json)
         .bind(about.as_ref().map_or("", SubjectKey::as_str))
+        .bind(event.order_ref().unwrap_or(""))
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(doing))?;

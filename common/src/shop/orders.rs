@@ -26,6 +26,12 @@ pub struct OrderRow {
     pub registered_at: String,
     /// The payment that settles it, as the books name it; empty until then.
     pub settled_by: String,
+    /// When it was cancelled; empty when it was not.
+    pub cancelled_at: String,
+    /// By whom.
+    pub cancelled_by: String,
+    /// Why, if that was said.
+    pub cancelled_because: String,
 }
 
 impl Shop {
@@ -87,7 +93,8 @@ impl Shop {
         }
         let rows = sqlx::query(
             "SELECT id, total_minor, currency, registered_at, COALESCE((SELECT MIN(subject) FROM \
-             settlement WHERE order_ref = id), '') FROM shop_order ORDER BY id",
+             settlement WHERE order_ref = id), ''), cancelled_at, cancelled_by, cancelled_because \
+             FROM shop_order ORDER BY id",
         )
         .fetch_all(pool)
         .await
@@ -176,6 +183,9 @@ fn read_row(row: &AnyRow) -> Result<OrderRow, sqlx::Error> {
         lines: Vec::new(),
         registered_at: time_text(row.try_get(3)?),
         settled_by: row.try_get(4)?,
+        cancelled_at: time_text(row.try_get(5)?),
+        cancelled_by: row.try_get(6)?,
+        cancelled_because: row.try_get(7)?,
     })
 }
 

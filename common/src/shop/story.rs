@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::PaymentRow;
-use super::{DecisionRow, Shop, ShopError, row, time_text};
+use super::{DecisionRow, ParkedRow, Shop, ShopError, row, time_text};
 use crate::event::PaymentEvent;
 use crate::ids::TxnId;
 use crate::money::Money;
@@ -73,6 +73,8 @@ impl Shop {
             notifications: Vec::new(),
             related: Vec::new(),
             outbox_waiting: 0,
+            details_removed_at: String::new(),
+            parked: self.parked_about(id).await?,
             decisions,
         }))
     }
@@ -114,10 +116,14 @@ impl Shop {
             .first()
             .map_or(Ok(0), |row| row.try_get(0))
             .map_err(ShopError::during(DOING))?;
-        let decisions = self.decisions_of(&payment, &events).await?;
+        let ids = named(&payment, &events);
+        let decisions = self.decisions_of(&ids).await?;
+        let parked = self.parked_of(&ids).await?;
         Ok(PaymentStory {
+            details_removed_at: self.details_removed_at(subject).await?,
             history: events.iter().map(|(event, at)| told(event, *at)).collect(),
             decisions,
+            parked,
             effect_states,
             stock_moves,
             notifications,
@@ -128,16 +134,7 @@ impl Shop {
     }
 
     /// What was decided about the messages of every transaction that the story has, by time.
-    async fn decisions_of(
-        &self,
-        payment: &PaymentRow,
-        events: &[(PaymentEvent, i64)],
-    ) -> Result<Vec<DecisionRow>, ShopError> {
-        let transactions = events.iter().filter_map(|(event, _)| {
-            let own = event.data.txn_id.as_ref().map(TxnId::as_str);
-            own.filter(|_| payment.kind == "payment")
-        });
-        let ids: BTreeSet<&str> = transactions.chain([payment.txn_id.as_str()]).collect();
+    async fn decisions_of(&self, ids: &BTreeSet<&str>) -> Result<Vec<DecisionRow>, ShopError> {
         let mut decisions: Vec<DecisionRow> = Vec::new();
         for id in ids {
             for decision in self.decisions(id).await? {
@@ -148,6 +145,36 @@ impl Shop {
         }
         decisions.sort_by(|a, b| (&a.at, &a.message_id).cmp(&(&b.at, &b.message_id)));
         Ok(decisions)
+    }
+
+    /// The messages of every transaction that the story has, and that were parked, by time.
+    async fn parked_of(&self, ids: &BTreeSet<&str>) -> Result<Vec<ParkedRow>, ShopError> {
+        let mut parked: Vec<ParkedRow> = Vec::new();
+        for id in ids {
+            for row in self.parked_about(id).await? {
+                if !parked.contains(&row) {
+                    parked.push(row);
+                }
+            }
+        }
+        parked.sort_by(|a, b| (&a.at, &a.message_id).cmp(&(&b.at, &b.message_id)));
+        Ok(parked)
+    }
+
+    /// When personal data was removed from an event of the story last; blank when it never was.
+    async fn details_removed_at(&self, subject: &str) -> Result<String, ShopError> {
+        let rows = self
+            .rows(
+                "SELECT COALESCE(MAX(personal_removed_at), 0) FROM event \
+                 WHERE subject = $1 OR about = $1",
+                subject,
+            )
+            .await?;
+        let at = rows
+            .first()
+            .map_or(Ok(0), |row| row.try_get(0))
+            .map_err(ShopError::during(DOING))?;
+        Ok(time_text(at))
     }
 
     pub(super) async fn rows(
@@ -161,6 +188,15 @@ impl Shop {
             .await
             .map_err(ShopError::during(DOING))
     }
+}
+
+/// The ids under which something may have been decided about the story's messages. Pure.
+fn named<'a>(payment: &'a PaymentRow, events: &'a [(PaymentEvent, i64)]) -> BTreeSet<&'a str> {
+    let transactions = events.iter().filter_map(|(event, _)| {
+        let own = event.data.txn_id.as_ref().map(TxnId::as_str);
+        own.filter(|_| payment.kind == "payment")
+    });
+    transactions.chain([payment.txn_id.as_str()]).collect()
 }
 
 fn stored_event(row: &AnyRow) -> Result<(PaymentEvent, i64), ShopError> {

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod beside;
+mod cancel;
 mod captures;
 mod once;
 mod orders;

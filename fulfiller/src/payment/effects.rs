@@ -4,7 +4,7 @@ use quittance_common::event::{EventType, PaymentEvent};
 use quittance_common::shop::Hold;
 use quittance_common::status::PendingReason;
 
-use super::{Payment, Status};
+use super::{ORDER_CANCELLED, OrderState, Payment, Status};
 use crate::announcement::News;
 
 /// One thing to be done for a payment, once.
@@ -35,15 +35,16 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
         return effects;
     }
     match payment.status {
-        Status::Pending => vec![
+        Status::Pending if payment.order == OrderState::Open => vec![
             Effect::Stock(Hold::Reserved),
             Effect::Tell(News::Pending {
                 reason: pending_reason(events),
             }),
         ],
-        // Refused; paid for a cancelled order (for a person); reversed before it was ever paid; or
+        // Refused; for an order that was cancelled (money is for a person); reversed before it was ever paid; or
         // nothing known: whatever was set aside is given back.
-        Status::Denied
+        Status::Pending
+        | Status::Denied
         | Status::Failed
         | Status::Expired
         | Status::Voided
@@ -65,12 +66,16 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
 /// known), and, of a payment that was both refused and paid and is for a person now, whichever
 /// came first.
 pub fn due(payment: &Payment) -> Vec<News> {
+    let refunds = payment.refunds.iter().map(|refund| News::Refunded {
+        refund: refund.id.clone(),
+        amount: refund.amount,
+    });
     if payment.paid {
-        let refunds = payment.refunds.iter().map(|refund| News::Refunded {
-            refund: refund.id.clone(),
-            amount: refund.amount,
-        });
         return std::iter::once(News::Received).chain(refunds).collect();
+    }
+    if payment.flags.contains(ORDER_CANCELLED) {
+        // Nobody was thanked for it; whoever gets his money back hears so.
+        return refunds.collect();
     }
     match payment.status {
         Status::Denied | Status::Failed | Status::Expired | Status::Voided => vec![News::Failed],

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{DOING, RelatedRow};
 use crate::event::{EventType, PaymentEvent, Subject};
-use crate::shop::{PaymentRow, Shop, ShopError, row};
+use crate::shop::{PaymentRow, Shop, ShopError, row, time_text};
 
 impl Shop {
     /// The rows of its own that belong to the story, and the transactions that have none.
@@ -32,9 +32,26 @@ impl Shop {
                 .iter()
                 .filter_map(|(event, _)| transaction(payment, event)),
         );
+        related.extend(self.registered_orders(payment.subject.as_str()).await?);
         related.sort();
         related.dedup();
         Ok(related)
+    }
+
+    /// The registered orders that the payment names, and whether each is cancelled.
+    async fn registered_orders(&self, subject: &str) -> Result<Vec<RelatedRow>, ShopError> {
+        let rows = self
+            .rows(
+                "SELECT DISTINCT o.id, o.cancelled_at, o.cancelled_by, o.cancelled_because, \
+                 o.total_minor, o.currency FROM event e JOIN shop_order o ON o.id = e.order_ref \
+                 WHERE e.subject = $1",
+                subject,
+            )
+            .await?;
+        rows.iter()
+            .map(read_order)
+            .collect::<Result<_, _>>()
+            .map_err(ShopError::during(DOING))
     }
 }
 
@@ -68,6 +85,23 @@ fn transaction(payment: &PaymentRow, event: &PaymentEvent) -> Option<RelatedRow>
             .data
             .gross
             .map_or_else(String::new, |gross| gross.to_string()),
+    })
+}
+
+fn read_order(row: &AnyRow) -> Result<RelatedRow, sqlx::Error> {
+    let at: i64 = row.try_get(1)?;
+    let (by, because): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+    let status = match (at, because.as_str()) {
+        (0, _) => String::new(),
+        (at, "") => format!("cancelled by {by} at {}", time_text(at)),
+        (at, because) => format!("cancelled by {by} at {}: {because}", time_text(at)),
+    };
+    let total = row::told_amount(row, 4, 5)?;
+    Ok(RelatedRow {
+        relation: "order".to_owned(),
+        id: row.try_get(0)?,
+        status,
+        amount: total.map_or_else(String::new, |total| total.to_string()),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::shop::{DecisionRow, PaymentRow};
+use crate::shop::{DecisionRow, ParkedRow, PaymentRow};
 
 /// Everything about one payment: `quittance payments show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,8 +22,13 @@ pub struct PaymentStory {
     pub notifications: Vec<NotificationRow>,
     /// What belongs to it: refunds, captures, its subscription, its payments, its cases.
     pub related: Vec<RelatedRow>,
+    /// Each message about it that was parked, and what has become of that.
+    pub parked: Vec<ParkedRow>,
     /// What is still to be published.
     pub outbox_waiting: i64,
+    /// When names, addresses and the like were removed because of their age; blank while they
+    /// are there.
+    pub details_removed_at: String,
 }
 
 /// One event of a story.
@@ -102,11 +107,12 @@ pub struct NotificationRow {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RelatedRow {
     /// `authorization`, `capture`, `refund`, `reversal`, `reversal_canceled`, `subscription`,
-    /// `case` or `payment`.
+    /// `case`, `payment` or `order`.
     pub relation: String,
     /// Its transaction id, or what else it is known by: `payments show` takes it.
     pub id: String,
-    /// Its status, where it has a row of its own.
+    /// Its status, where it has a row of its own; of a registered order whether it is cancelled,
+    /// and by whom.
     pub status: String,
     /// How much, with its currency; blank where none was told.
     pub amount: String,

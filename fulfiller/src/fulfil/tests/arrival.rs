@@ -38,7 +38,7 @@ async fn lasting(shop: &Shop) -> (PaymentRow, BTreeSet<String>, (i64, i64, i64))
     (row, others, mugs(shop).await)
 }
 
-fn permutations(items: &[PaymentEvent]) -> Vec<Vec<PaymentEvent>> {
+pub(super) fn permutations(items: &[PaymentEvent]) -> Vec<Vec<PaymentEvent>> {
     if items.is_empty() {
         return vec![Vec::new()];
     }

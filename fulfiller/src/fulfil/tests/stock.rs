@@ -3,7 +3,7 @@
 use quittance_common::settings::Restock;
 
 use super::*;
-use crate::announcement::News;
+use crate::announcement::{News, StockRequest};
 use crate::metrics::Metrics;
 use crate::sweep::Sweeper;
 use crate::terms::StockBy;
@@ -82,8 +82,14 @@ async fn a_shop_that_counts_its_own_stock_is_asked_for_each_step_once() {
                 request,
                 sequence,
                 items,
+                reserve_until,
             } = &announcement.news
             {
+                let fortnight = Duration::from_hours(24 * 14);
+                assert_eq!(
+                    *reserve_until,
+                    (*request == StockRequest::Reserve).then(|| at(1) + fortnight)
+                );
                 assert_eq!(items[0].quantity, 2);
                 assert_eq!(
                     announcement.payer,
