@@ -37,6 +37,19 @@ pub const ORDER_CANCELLED: &str = "order_cancelled";
 /// That money for such an order is on its way.
 pub const PENDING_FOR_CANCELLED: &str = "pending_for_cancelled_order";
 
+/// Whether the gateway has called a payment completed, and what speaks against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// It has not.
+    Unseen,
+    /// It has, and nothing speaks against it.
+    Sound,
+    /// It was refused as well: for a person.
+    Contradicted,
+    /// Its order was cancelled: for a person.
+    ForCancelled,
+}
+
 /// What has become of the order that a payment is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OrderState {
@@ -68,10 +81,8 @@ pub struct Payment {
     pub settles: Option<String>,
     /// What has become of the order that it is for.
     pub(crate) order: OrderState,
-    /// Whether the money was there at some time and nothing speaks against it.
-    pub(crate) paid: bool,
-    /// Whether it was completed as well as refused, and is for a person.
-    contradicted: bool,
+    /// Whether the money was there at some time, and what speaks against it.
+    pub(crate) money: Incoming,
     /// Refunds of a payment that is known to be paid.
     refunds: Vec<Refund>,
     /// Whether all of it was given back, and the goods go back on the shelf for that.
@@ -156,12 +167,16 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
     Payment {
         status,
         order,
+        money: match order {
+            _ if completed.is_empty() => Incoming::Unseen,
+            OrderState::Cancelled => Incoming::ForCancelled,
+            OrderState::Open if paid => Incoming::Sound,
+            OrderState::Open => Incoming::Contradicted,
+        },
         gross,
         refunded,
         lines,
         settles,
-        paid,
-        contradicted: !paid && flags.contains(PAID_AFTER_DENIED) && order == OrderState::Open,
         flags,
         refunds,
         puts_back: refunded_in_full,
@@ -220,6 +235,11 @@ fn sound<'a>(
 }
 
 impl Payment {
+    /// Whether the money was there at some time and nothing speaks against it.
+    pub(crate) fn is_paid(&self) -> bool {
+        self.money == Incoming::Sound
+    }
+
     /// The same in a shop that puts goods back as `restock` says.
     #[must_use]
     pub fn by(self, restock: Restock) -> Self {

@@ -105,7 +105,7 @@ impl Scene<'_> {
         let change = self.books.hold(&self.payment.lines, hold).await?;
         for (movement, count) in change.moved {
             self.note(movement.as_str(), count).await?;
-            if movement == Movement::Backordered && self.payment.paid {
+            if movement == Movement::Backordered && self.payment.is_paid() {
                 let news = vec![Effect::Tell(News::Backordered)];
                 if !self.permitted(news).await?.is_empty() {
                     self.tell(News::Backordered).await?;

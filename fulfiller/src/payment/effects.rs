@@ -4,7 +4,7 @@ use quittance_common::event::{EventType, PaymentEvent};
 use quittance_common::shop::Hold;
 use quittance_common::status::PendingReason;
 
-use super::{ORDER_CANCELLED, OrderState, Payment, Status};
+use super::{Incoming, OrderState, Payment, Status};
 use crate::announcement::News;
 
 /// One thing to be done for a payment, once.
@@ -19,7 +19,7 @@ pub enum Effect {
 /// Everything that a payment in this state must have had, in order. What it has had already is
 /// left out by whoever does it.
 pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
-    if payment.paid {
+    if payment.is_paid() {
         let mut effects = vec![Effect::Stock(Hold::Taken)];
         effects.extend(due(payment).into_iter().map(Effect::Tell));
         if payment.puts_back {
@@ -27,10 +27,11 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
         }
         return effects;
     }
-    if payment.contradicted {
+    if payment.money == Incoming::Contradicted {
         // A person decides. Until then the goods are not sold to anybody else: what is on its way
         // to the buyer must not go back on the shelf.
         let mut effects = vec![Effect::Stock(Hold::Taken)];
+        effects.extend(due(payment).into_iter().map(Effect::Tell));
         effects.extend(payment.puts_back.then_some(Effect::Stock(Hold::Nothing)));
         return effects;
     }
@@ -70,11 +71,11 @@ pub fn due(payment: &Payment) -> Vec<News> {
         refund: refund.id.clone(),
         amount: refund.amount,
     });
-    if payment.paid {
+    if payment.is_paid() {
         return std::iter::once(News::Received).chain(refunds).collect();
     }
-    if payment.flags.contains(ORDER_CANCELLED) {
-        // Nobody was thanked for it; whoever gets his money back hears so.
+    if payment.money != Incoming::Unseen {
+        // For a person, and nobody is thanked; whoever gets his money back hears so.
         return refunds.collect();
     }
     match payment.status {
