@@ -54,10 +54,19 @@ impl Onlooker {
     /// What the archive has of a time; see [`super::super::Queues::archived`].
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
         let (sender, found) = mpsc::channel(64);
-        if let Some(readers) = self.readers.clone() {
-            tokio::spawn(async move { archive::read(&readers, range, &sender).await });
-        }
+        self.archived_to(range, sender);
         found
+    }
+
+    /// The same into a channel of the caller's.
+    pub(super) fn archived_to(
+        &self,
+        range: Range,
+        found: mpsc::Sender<Result<Message, QueueError>>,
+    ) {
+        if let Some(readers) = self.readers.clone() {
+            tokio::spawn(async move { archive::read(&readers, range, &found).await });
+        }
     }
 
     /// The first `limit` messages of a queue that nobody has in hand.
