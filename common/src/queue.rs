@@ -336,6 +336,25 @@ impl Queues {
         }
     }
 
+    /// The message at the head of a queue, without a consumer; `None` when nothing is ready. On
+    /// `RabbitMQ` it is taken and given back, which before 4.3 counts as a delivery.
+    pub async fn head(&self, queue: QueueId) -> Result<Option<Message>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.head(queue).await,
+            Self::Embedded(store) => Ok(store.peek(queue, 1).await?.pop()),
+            Self::Remote(remote) => Ok(remote.onlooker().peek(queue, 1).await?.pop()),
+        }
+    }
+
+    /// How many messages the archive has; `None` when there is no archive.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.archive_depth().await,
+            Self::Embedded(store) => store.archive_depth().await,
+            Self::Remote(remote) => remote.onlooker().archive_depth().await,
+        }
+    }
+
     /// What the archive has of the time from `since` to `until`, oldest first, a message perhaps
     /// more than once. Ends with what was there at the call.
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {

@@ -253,6 +253,14 @@ impl Embedded {
         Ok(depths.into_iter().find(|depth| depth.queue == name))
     }
 
+    /// How many messages the archive has; `None` when it is switched off.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        archive::depth(&self.inner.readers, &self.inner.names).await
+    }
+
     /// The first `limit` messages of a queue that nobody has in hand, without taking any.
     ///
     /// # Errors

@@ -51,6 +51,18 @@ impl Onlooker {
         Ok(listed(&self.names, &counts, &[]))
     }
 
+    /// How many messages the archive has; `None` when it is switched off or nothing was ever
+    /// opened there.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        match &self.readers {
+            Some(readers) => archive::depth(readers, &self.names).await,
+            None => Ok(None),
+        }
+    }
+
     /// What the archive has of a time; see [`super::super::Queues::archived`].
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
         let (sender, found) = mpsc::channel(64);

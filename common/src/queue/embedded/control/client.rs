@@ -214,6 +214,11 @@ impl Remote {
         Ok(depths.into_iter().find(|depth| depth.queue == name))
     }
 
+    /// The file, looked at beside the server.
+    pub const fn onlooker(&self) -> &Onlooker {
+        &self.onlooker
+    }
+
     /// Reads the archive beside the server; see [`queue::Queues::archived`].
     pub(in crate::queue) fn archived(
         &self,
