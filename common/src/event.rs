@@ -13,6 +13,7 @@ use crate::claims::Fingerprint;
 use crate::ids::{AccountId, EventKey, GatewayId, MessageId, OrderId, Sku, TxnId};
 use crate::money::Money;
 use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
+use crate::trace::TraceContext;
 
 mod kind;
 mod wire;
@@ -143,6 +144,9 @@ pub struct PaymentEvent {
     pub account: AccountId,
     /// When ingest had it.
     pub received_at: Timestamp,
+    /// The trace that it belongs to: CloudEvents' distributed tracing extension. Says nothing
+    /// about the payment; two copies of one event differ in it.
+    pub trace: Option<TraceContext>,
     /// Everything else.
     pub data: EventData,
 }

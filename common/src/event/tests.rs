@@ -53,6 +53,22 @@ fn the_wire_form_is_the_golden_one() {
 }
 
 #[test]
+fn the_trace_travels_as_an_extension_and_one_that_is_invalid_is_no_trace() {
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = PaymentEvent {
+        trace: TraceContext::parse(traceparent),
+        ..event(fixture!("cart_completed"))
+    };
+    let json = traced.to_json().unwrap();
+    assert_eq!(PaymentEvent::from_json(&json).unwrap(), traced);
+    let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(value["traceparent"], traceparent);
+    value["traceparent"] = "nonsense".into();
+    let read = PaymentEvent::from_json(value.to_string().as_bytes()).unwrap();
+    assert_eq!(read.trace, None);
+}
+
+#[test]
 fn copies_of_one_event_have_one_message_id() {
     let first = event(fixture!("web_accept_completed_umlaut"));
     let resend = event(fixture!("web_accept_completed_utf8"));

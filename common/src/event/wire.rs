@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{EventData, EventType, PaymentEvent};
 use crate::claims::Fingerprint;
 use crate::ids::EventKey;
+use crate::trace::TraceContext;
 
 /// The media type of a payment event.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -23,6 +24,9 @@ struct CloudEvent {
     datacontenttype: String,
     /// Extension attribute: the hash of the fields that carry meaning.
     fingerprint: Fingerprint,
+    /// Extension attribute: the trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
     data: EventData,
 }
 
@@ -56,6 +60,7 @@ impl PaymentEvent {
             time: self.received_at,
             datacontenttype: "application/json".to_owned(),
             fingerprint: self.fingerprint.clone(),
+            traceparent: self.trace.map(|trace| trace.to_string()),
             data: self.data.clone(),
         })?)
     }
@@ -83,6 +88,7 @@ impl PaymentEvent {
             gateway,
             account,
             received_at: cloud.time,
+            trace: cloud.traceparent.as_deref().and_then(TraceContext::parse),
             data: cloud.data,
         })
     }
