@@ -222,6 +222,16 @@ fn a_mass_payment_refused_as_a_whole_is_one_doubted_event() {
 }
 
 #[test]
+fn a_mass_payment_of_more_items_than_there_can_be_is_not_read() {
+    let of = |items: u32| {
+        let items: Vec<String> = (1..=items).map(|n| format!("&status_{n}=x")).collect();
+        format!("txn_type=masspay{}", items.concat())
+    };
+    assert_eq!(notification(of(250).as_bytes()).readings.len(), 250);
+    assert_eq!(error(&of(251)).reason().as_str(), "too_many_items");
+}
+
+#[test]
 fn adaptive_payments_are_told_to_a_person() {
     let reading = reading(fixture!("adaptive_payment"));
     assert_eq!(reading.event_type, EventType::Unknown);
