@@ -187,6 +187,10 @@ pub struct EventData {
     /// `mc_gross` with `mc_currency`; negative for refunds and reversals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<Money>,
+    /// What the checks held `gross` against: the total of its order, or what the catalogue asks.
+    /// `None` when nothing said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Money>,
     /// `mc_fee`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Money>,
@@ -223,7 +227,9 @@ impl PaymentEvent {
         }
         let order = &self.data.order;
         let bound = order.bound.as_ref().map(OrderId::as_str);
-        bound.or(order.invoice.as_deref())
+        // What is no order's number (with control characters, say) names none.
+        let invoice = order.invoice.as_deref();
+        bound.or(invoice.filter(|invoice| invoice.parse::<OrderId>().is_ok()))
     }
 
     /// Whether the payment is one of many under the same invoice: a renewal.

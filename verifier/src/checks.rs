@@ -5,16 +5,19 @@
 //! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
 //! refusal of one message: then that check, and no other, is passed over and flagged.
 
+mod catalogue;
+mod items;
+mod order;
 mod payee;
 mod price;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use quittance_common::event::{EventType, Line};
 use quittance_common::ids::{OrderId, Reason, Sku};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
-use quittance_common::order::Order;
+use quittance_common::order::{Order, signature};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use secrecy::SecretString;
 
@@ -63,6 +66,8 @@ pub struct Known {
     pub prices: Prices,
     /// The registered orders.
     pub orders: HashMap<OrderId, Order>,
+    /// The subscriptions whose sign-up or payment is in the books.
+    pub subscriptions: HashSet<String>,
 }
 
 /// What the settings say about checks.
@@ -97,6 +102,10 @@ pub struct Passed {
     pub flags: Vec<Reason>,
     /// The order that it is for and may settle.
     pub order: Option<OrderId>,
+    /// What the amount was held against.
+    pub asked: Option<Money>,
+    /// What was bought, where the order says and the message does not.
+    pub bought: Option<Vec<Line>>,
 }
 
 /// Checks a whole notification. Refusals whose reason is in `waived` are passed over.
@@ -120,10 +129,10 @@ pub fn check(
         .iter()
         .map(|reading| {
             let mut notes = common.clone();
-            let order = check_reading(notification, reading, account, known, policy, &mut notes)?;
+            let passed = check_reading(notification, reading, account, known, policy, &mut notes)?;
             Ok(Passed {
                 flags: notes.flags,
-                order,
+                ..passed
             })
         })
         .collect()
@@ -164,7 +173,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The order that the reading is for and may settle.
+/// What is found about one reading, but for the notes.
 fn check_reading(
     notification: &Notification,
     reading: &Reading,
@@ -172,7 +181,7 @@ fn check_reading(
     known: &Known,
     policy: Policy<'_>,
     notes: &mut Notes<'_>,
-) -> Result<Option<OrderId>, Refusal> {
+) -> Result<Passed, Refusal> {
     let payee = payee::receiver(&notification.payee, account, reading.event_type);
     if let Some(Some(flag)) = notes.judge(payee)? {
         notes.flag(flag);
@@ -191,24 +200,41 @@ fn check_reading(
         reading.event_type,
         EventType::Completed | EventType::Pending
     ) {
-        return Ok(None);
+        return Ok(Passed::default());
     }
     let data = &reading.data;
     let gross = notes.judge(price::incoming(reading.event_type, data.gross))?;
-    let expected = price::expectation(data, notification.added, known, policy);
-    let Some(expected) = notes.judge(expected)? else {
-        return Ok(None);
+    // A waived refusal of the order says nothing about the amount: the catalogue is asked then.
+    let expected = match notes.judge(order::find(data, known, policy))? {
+        Some(Some(order)) => Some(order),
+        Some(None) | None => notes.judge(catalogue::expectation(
+            &data.lines,
+            notification.added,
+            &known.prices,
+            policy.unmatched,
+        ))?,
     };
-    if let Some(gross) = gross
-        && let Some(Some(flag)) = notes.judge(price::amount(&expected, gross, policy.tolerance))?
-    {
+    let Some(expected) = expected else {
+        return Ok(Passed::default());
+    };
+    if let Some(gross) = gross {
+        let is_capture = price::is_capture(data);
+        let amount = price::amount(&expected, gross, policy.tolerance, is_capture);
+        if let Some(Some(flag)) = notes.judge(amount)? {
+            notes.flag(flag);
+        }
+    }
+    let items = items::check(&expected, &data.lines, &known.prices);
+    if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
-    if let Some(Some(flag)) = notes.judge(price::items(&expected, &data.lines))? {
-        notes.flag(flag);
-    }
-    // A renewal repeats the order of the first payment and must not settle it again.
-    Ok(expected.order.filter(|_| !price::is_renewal(data)))
+    Ok(Passed {
+        flags: Vec::new(),
+        asked: expected.asked(),
+        bought: items::bought(&expected, &data.lines),
+        // A renewal repeats the order of the first payment and must not settle it again.
+        order: expected.order.filter(|_| !price::is_renewal(data)),
+    })
 }
 
 /// The skus that [`check`] will look for in the catalogue.
@@ -224,16 +250,27 @@ pub fn skus(notification: &Notification) -> Vec<Sku> {
 }
 
 /// The orders that [`check`] will look for: only what the message itself names, never its URL.
-pub fn order_refs(notification: &Notification) -> Vec<&str> {
-    let mut refs: Vec<&str> = notification
-        .readings
-        .iter()
-        .flat_map(|reading| [&reading.data.order.invoice, &reading.data.order.custom])
-        .filter_map(Option::as_deref)
-        .collect();
-    refs.sort_unstable();
-    refs.dedup();
-    refs
+/// What cannot be an order's number is none.
+pub fn order_refs(notification: &Notification) -> BTreeSet<OrderId> {
+    let named = |reading: &Reading| {
+        let order = &reading.data.order;
+        let claimed = order.custom.as_deref().and_then(signature::claimed);
+        [&order.invoice, &order.custom]
+            .into_iter()
+            .filter_map(|name| name.as_deref()?.parse().ok())
+            .chain(claimed)
+            .collect::<Vec<OrderId>>()
+    };
+    notification.readings.iter().flat_map(named).collect()
+}
+
+/// The subscriptions that [`check`] will look for: those of renewals.
+pub fn renewed(notification: &Notification) -> BTreeSet<&str> {
+    let renewals = notification.readings.iter().map(|reading| &reading.data);
+    renewals
+        .filter(|data| price::is_renewal(data))
+        .filter_map(|data| data.subscription.as_deref())
+        .collect()
 }
 
 #[cfg(test)]

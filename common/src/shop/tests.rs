@@ -31,6 +31,7 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
             reason_code: None,
             subscription: None,
             gross: None,
+            asked: None,
             fee: None,
             occurred_at: None,
             order: crate::event::OrderRef::default(),

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bindings;
 mod books;
 mod cancellations;
 mod claims;

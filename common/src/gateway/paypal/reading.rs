@@ -156,6 +156,7 @@ impl<'a> Context<'a> {
             reason_code: fields.text("reason_code").map(ReasonCode::parse),
             subscription: SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name)),
             gross: amount::gross(fields)?,
+            asked: None,
             fee: amount::fee(fields),
             occurred_at: fields.text("payment_date").and_then(date::parse),
             order: OrderRef {
