@@ -10,10 +10,11 @@ mod items;
 mod order;
 mod payee;
 mod price;
+mod signup;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use quittance_common::event::{EventType, Line};
+use quittance_common::event::{EventData, EventType, Line};
 use quittance_common::ids::{OrderId, Reason, Sku};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
@@ -22,6 +23,7 @@ use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use secrecy::SecretString;
 
 pub use payee::environment;
+use price::Expectation;
 
 /// The flag of an event of which a refusal was waived; the reason stands beside it.
 const RELEASED: &str = "released";
@@ -195,34 +197,38 @@ fn check_reading(
             )
         }))?;
     }
-    // Only money that comes in is asked.
-    if !matches!(
+    let data = &reading.data;
+    // Only money that comes in is asked, and what was agreed to come in.
+    let is_agreement = signup::is_agreement(reading.event_type, data);
+    let is_money = matches!(
         reading.event_type,
         EventType::Completed | EventType::Pending
-    ) {
+    );
+    if !is_money && !is_agreement {
         return Ok(Passed::default());
     }
-    let data = &reading.data;
-    let gross = notes.judge(price::incoming(reading.event_type, data.gross))?;
-    // A waived refusal of the order says nothing about the amount: the catalogue is asked then.
-    let expected = match notes.judge(order::find(data, known, policy))? {
-        Some(Some(order)) => Some(order),
-        Some(None) | None => notes.judge(catalogue::expectation(
-            &data.lines,
-            notification.added,
-            &known.prices,
-            policy.unmatched,
-        ))?,
+    let amount = if is_agreement {
+        signup::regular(data)
+    } else {
+        price::incoming(reading.event_type, data.gross)
     };
-    let Some(expected) = expected else {
+    let amount = notes.judge(amount)?;
+    let Some(expected) = expectation(data, notification.added, known, policy, notes)? else {
         return Ok(Passed::default());
     };
-    if let Some(gross) = gross {
+    if let Some(amount) = amount {
         let is_capture = price::is_capture(data);
-        let amount = price::amount(&expected, gross, policy.tolerance, is_capture);
-        if let Some(Some(flag)) = notes.judge(amount)? {
+        let checked = price::amount(&expected, amount, policy.tolerance, is_capture);
+        if let Some(Some(flag)) = notes.judge(checked)? {
             notes.flag(flag);
         }
+    }
+    if is_agreement {
+        if let Some(total) = expected.total {
+            notes.judge(signup::trials(data, total))?;
+        }
+        // It settles nothing and takes nothing: no money has come.
+        return Ok(Passed::default());
     }
     let items = items::check(&expected, &data.lines, &known.prices);
     if let Some(Some(flag)) = notes.judge(items)? {
@@ -235,6 +241,27 @@ fn check_reading(
         // A renewal repeats the order of the first payment and must not settle it again.
         order: expected.order.filter(|_| !price::is_renewal(data)),
     })
+}
+
+/// What to hold an amount against; `None` where a person has waived that there is nothing.
+fn expectation(
+    data: &EventData,
+    added: Option<Money>,
+    known: &Known,
+    policy: Policy<'_>,
+    notes: &mut Notes<'_>,
+) -> Result<Option<Expectation>, Refusal> {
+    // A waived refusal of the order says nothing about the amount: the catalogue is asked then.
+    if let Some(Some(order)) = notes.judge(order::find(data, known, policy))? {
+        return Ok(Some(order));
+    }
+    let (lines, prices) = (&data.lines, &known.prices);
+    notes.judge(catalogue::expectation(
+        lines,
+        added,
+        prices,
+        policy.unmatched,
+    ))
 }
 
 /// The skus that [`check`] will look for in the catalogue.

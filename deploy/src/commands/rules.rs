@@ -216,7 +216,8 @@ mod tests {
             outcome(&rows[0]),
             ("process", Some("built-in"), "reserve", "pending")
         );
-        let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example";
+        let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example\
+            &mc_amount3=5.00&mc_currency=EUR&period3=1+M";
         let rows = foretold("default", signup);
         assert_eq!(
             outcome(&rows[0]),

@@ -3,6 +3,7 @@
 mod captures;
 mod messages;
 mod orders;
+mod signups;
 mod waivers;
 mod what_was_bought;
 
@@ -60,6 +61,7 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             subscription: None,
             gross: gross.map(money),
             asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: OrderRef::default(),

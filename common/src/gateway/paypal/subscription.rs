@@ -5,10 +5,11 @@
 //! and PDT variables, developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
 
 use super::super::ReadError;
-use super::date;
 use super::doubt::Doubt;
+use super::fields::Fields;
 use super::reading::{Context, SUBSCRIPTION};
-use crate::event::{EventType, Subject};
+use super::{amount, date};
+use crate::event::{BillingPeriod, EventType, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::TxnType;
@@ -78,7 +79,14 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         txn_type: context.txn_type.as_ref().map_or("", TxnType::as_str),
         occasion: &occasion(context),
     })?;
-    let data = context.data(Subject::Subscription(id))?;
+    let mut data = context.data(Subject::Subscription(id))?;
+    if matches!(
+        context.txn_type,
+        Some(TxnType::SubscrSignup | TxnType::SubscrModify)
+    ) {
+        data.terms = terms(fields)?;
+        context.add_lines(&mut data, &mut doubts)?;
+    }
     let event_type = EventType::SubscriptionChanged;
     let meaning = TERMS
         .into_iter()
@@ -92,6 +100,26 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         data,
         doubts,
     })
+}
+
+/// What was agreed: a button's amounts and periods, and so the buyer's browser's word.
+fn terms(fields: &Fields) -> Result<Vec<BillingPeriod>, ReadError> {
+    let currency = amount::currency(fields)?;
+    let mut terms = Vec::new();
+    for number in 1..=BillingPeriod::REGULAR {
+        let named = |stem: &str| format!("{stem}{number}");
+        let (mc, dollars) = (named("mc_amount"), named("amount"));
+        let amount = amount::money_or_dollars(fields, &mc, &dollars, currency)?;
+        let length = fields.owned(&named("period"));
+        if amount.is_some() || length.is_some() {
+            terms.push(BillingPeriod {
+                number,
+                amount,
+                length,
+            });
+        }
+    }
+    Ok(terms)
 }
 
 /// The dates as seconds since 1970, so that their spelling does not matter; a text that is no date

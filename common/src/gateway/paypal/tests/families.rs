@@ -273,6 +273,26 @@ fn a_dash_stands_for_no_type() {
 }
 
 #[test]
+fn a_signup_tells_what_was_agreed_and_for_what() {
+    let data = reading(fixture!("subscr_signup")).data;
+    let terms: Vec<_> = data
+        .terms
+        .iter()
+        .map(|period| {
+            let amount = period.amount.map(|amount| amount.to_string());
+            (period.number, amount, period.length.as_deref())
+        })
+        .collect();
+    let eur = |text: &str| Some(format!("{text} EUR"));
+    assert_eq!(
+        terms,
+        [(1, eur("0.00"), Some("1 M")), (3, eur("7.50"), Some("1 M"))]
+    );
+    assert_eq!(data.lines[0].sku.as_ref().unwrap().as_str(), "TEA-SUB");
+    assert_eq!(data.gross, None, "no money came");
+}
+
+#[test]
 fn standard_subscriptions_are_known_by_either_id() {
     for name in ["subscr_id", "recurring_payment_id"] {
         let body = format!("txn_type=recurring_payment_suspended&{name}=I-1");
