@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use quittance_tests::daemon::RUN_FOLDER;
 use quittance_tests::{eventually, ports, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -59,6 +60,28 @@ impl Local {
             .with_context(|| format!("{arguments:?}"))
     }
 
+    /// Notes what runs, so that a run whose test is killed can sweep it up: see `tests/run`.
+    fn note(&self) -> anyhow::Result<()> {
+        let Some(run) = std::env::var_os(RUN_FOLDER) else {
+            return Ok(());
+        };
+        let pids = PathBuf::from(run).join("pids");
+        fs::create_dir_all(&pids)?;
+        let state: Value = serde_json::from_slice(&fs::read(self.dir().join("state.json"))?)?;
+        for process in state["processes"].as_array().context("processes")? {
+            let note = format!("{}-{}", process["pid"], process["started"]);
+            fs::write(pids.join(note), "")?;
+        }
+        Ok(())
+    }
+
+    /// Starts the cluster; its rows.
+    async fn up(&self) -> anyhow::Result<Vec<Value>> {
+        let up = rows(&self.done(&["up", "--dir", "cluster", "--json"]).await?)?;
+        self.note()?;
+        Ok(up)
+    }
+
     /// Insists on success; what was printed.
     async fn done(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.run(arguments).await?;
@@ -95,7 +118,7 @@ impl Local {
     async fn fulfilled(&self, txn: &str) -> anyhow::Result<()> {
         eventually(
             &format!("{txn} is fulfilled"),
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             async || {
                 let payments = self.listing(&["payments", "list"]).await.ok()?;
                 let found = payments.iter().find(|payment| payment["txn_id"] == txn)?;
@@ -165,7 +188,7 @@ fn planned_ports(dir: &Path) -> anyhow::Result<Vec<u16>> {
 async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_broker()
 -> anyhow::Result<()> {
     let local = Local::new()?;
-    let up = rows(&local.done(&["up", "--dir", "cluster", "--json"]).await?)?;
+    let up = local.up().await?;
     assert!(up.iter().all(|row| row["state"] == "running"), "{up:?}");
     for name in [
         "ingest-2",
@@ -215,7 +238,7 @@ async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_bro
     );
 
     // What was there is there again, at the same address.
-    let back = rows(&local.done(&["up", "--dir", "cluster", "--json"]).await?)?;
+    let back = local.up().await?;
     assert_eq!(
         row(&back, "ingest-1")?["listens"],
         row(&up, "ingest-1")?["listens"]
