@@ -75,7 +75,9 @@ impl<S: Stage> Performer<S> {
             .catch_unwind()
             .await;
         hit(S::NAME, Moment::AfterHandle);
-        hop.ended(outcome_of(handled.as_ref().ok()));
+        let outcome = outcome_of(handled.as_ref().ok());
+        tracing::debug!(outcome, "decided");
+        hop.ended(outcome);
         let settled = match handled {
             Ok(Disposition::Forward { publish, receipt }) => {
                 self.forward(&message, publish, receipt).await
