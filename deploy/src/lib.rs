@@ -15,6 +15,7 @@
 pub mod catalogue;
 pub mod commands;
 pub mod demo;
+mod operator;
 pub mod orders;
 pub mod output;
 pub mod sandbox;
