@@ -9,6 +9,7 @@ mod kills;
 mod listing;
 mod moving;
 mod pasted;
+mod traps;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
