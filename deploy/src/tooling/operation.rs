@@ -10,7 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quittance_common::clock;
 use quittance_common::failpoint;
 use quittance_common::message::Message;
-use quittance_common::queue::{Acker, Delivery, Destination, PublishError, QueueId, Queues, Range};
+use quittance_common::queue::{
+    Acker, Delivery, Destination, PublishError, QueueId, Queues, Range, Status,
+};
 use quittance_common::settings::Settings;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +153,11 @@ pub(crate) async fn run(
             edits.extend(marking.body.as_ref().map(|_| "body".to_owned()));
             (edits, marking.replay_id.clone())
         });
-    let filter = job.selection.describe();
+    let mut filter = job.selection.describe();
+    if let Source::Archive(Range { since, until }) = job.source {
+        filter.extend(since.map(|since| format!("since={since}")));
+        filter.extend(until.map(|until| format!("until={until}")));
+    }
     let head = audit::Head::new(job.command, from, to).with(filter, edits, &replay_id);
     let mut work = Work {
         audit: Audit::begin(&job.audit, head)?,
@@ -418,7 +424,12 @@ async fn publish(queues: &Queues, to: QueueId, message: Message) -> anyhow::Resu
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let hopeless = matches!(error, PublishError::TooLarge { .. });
+        // A connection to a server that has ended is not made again.
+        let over = matches!(
+            (queues, queues.status()),
+            (Queues::Remote(_), Status::Down(_))
+        );
+        let hopeless = over || matches!(error, PublishError::TooLarge { .. });
         if hopeless || attempt == PUBLISHES {
             let what = format!("message {} could not be published", message.id);
             return Err(error).context(what);

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod books;
+mod cancellations;
 mod claims;
 mod contract;
 mod crashes;
