@@ -17,6 +17,7 @@ pub mod orders;
 pub mod outbox;
 pub mod releases;
 pub mod reservation;
+mod risk;
 mod schema;
 pub mod stock;
 pub mod story;

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::notify::{NotifyStage, OutletError, Outlets};
-use crate::relay::Relay;
+use crate::relay::{Pulse, Relay};
 use crate::stage::FulfilStage;
 use crate::sweep::Sweeper;
 use crate::terms::Terms;
@@ -41,6 +41,8 @@ pub struct Parts {
     pub notify: NotifyStage,
     /// From the outbox to the queues.
     pub relay: Relay,
+    /// Whether the relay reads the outbox.
+    pub pulse: Pulse,
     /// Old reservations.
     pub sweeper: Sweeper,
     /// The books that all of them share.
@@ -52,6 +54,7 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     let shop = Shop::lazy(&settings.shop_database)?;
     let outbox_written = Arc::new(Notify::new());
     let outlets = Outlets::of(settings)?;
+    let pulse = Pulse::default();
     let fulfil = FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone());
     Ok(Parts {
         fulfil: fulfil.under(Terms::of(settings)),
@@ -66,7 +69,9 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
             queues,
             outbox_written,
             publish_timeout(settings),
+            pulse.clone(),
         ),
+        pulse,
         shop,
     })
 }
@@ -87,6 +92,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         fulfil,
         notify,
         relay,
+        pulse,
         sweeper,
         ..
     } = parts(settings, shell.queues.clone(), &metrics)?;
@@ -109,6 +115,12 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
             concurrency,
         ),
     );
+    // In one process with ingest this would keep notifications out that only have to wait.
+    if matches!(settings.engine, Engine::Cluster(_)) {
+        shell
+            .readiness
+            .require("relay of the outbox", move || pulse.is_steady());
+    }
     let stop = shell.stop.clone();
     service.spawn("relay", async move {
         relay.run(stop).await;

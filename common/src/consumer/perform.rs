@@ -72,6 +72,8 @@ impl<S: Stage> Performer<S> {
 
     async fn settle(&self, delivery: Delivery) {
         let Delivery { message, acker, .. } = delivery;
+        let waiting = &self.shell.metrics.waiting;
+        waiting.delivered(self.work, message.timestamp);
         let handled = AssertUnwindSafe(self.stage.handle(&message))
             .catch_unwind()
             .await;
@@ -171,10 +173,7 @@ impl<S: Stage> Performer<S> {
             tracing::info!(reason, wait = %rung, "will be tried again");
         } else {
             let queue = self.shell.names.name(to);
-            metrics
-                .dead_letters_total
-                .with_label_values(&[queue.as_str(), reason])
-                .inc();
+            metrics.parked(&queue, reason);
             tracing::warn!(reason, queue, "parked");
         }
         Ok(())
