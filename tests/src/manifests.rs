@@ -1,6 +1,7 @@
 //! What is wrong with the Kubernetes objects in `deploy/kubernetes`, across objects and against
 //! the code: schemas catch a misspelt field, these checks catch a right field with a wrong value.
 
+pub mod chart;
 mod flows;
 pub mod kustomize;
 mod scaling;

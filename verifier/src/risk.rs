@@ -112,25 +112,31 @@ impl Labels {
                 self.0.insert(*currency);
             }
         }
-        let known = self.0.iter().map(|currency| (currency.to_string(), 0.0));
-        let mut values: BTreeMap<String, f64> = known.collect();
-        values.insert(Self::OTHER.to_owned(), 0.0);
+        let known = self.0.iter().map(|currency| (currency.to_string(), 0));
+        let mut hundredths: BTreeMap<String, i64> = known.collect();
+        hundredths.insert(Self::OTHER.to_owned(), 0);
         for (currency, minor) in sums {
-            let own = currency.as_str();
-            let label = if self.0.contains(currency) {
-                own
-            } else {
-                Self::OTHER
-            };
-            // The text of an exact amount always reads as a number.
-            let units: f64 = Money::from_minor(*minor, *currency)
-                .value()
-                .parse()
-                .unwrap_or(0.0);
-            *values.entry(label.to_owned()).or_default() += units;
+            let own = self.0.contains(currency).then_some(currency.as_str());
+            let sum = hundredths.entry(own.unwrap_or(Self::OTHER).to_owned());
+            let scale = if currency.exponent() == 0 { 100 } else { 1 };
+            let sum = sum.or_default();
+            *sum = sum.saturating_add(minor.saturating_mul(scale));
         }
-        values
+        let units = |(label, sum): (String, i64)| (label, units(sum));
+        hundredths.into_iter().map(units).collect()
     }
+}
+
+/// Hundredths as a number for display; never counted with.
+fn units(hundredths: i64) -> f64 {
+    let sign = if hundredths < 0 { "-" } else { "" };
+    let (whole, rest) = (
+        hundredths.unsigned_abs() / 100,
+        hundredths.unsigned_abs() % 100,
+    );
+    format!("{sign}{whole}.{rest:02}")
+        .parse()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -81,3 +81,104 @@ fn parked(row: &AnyRow) -> Option<Message> {
         body: Bytes::from(STANDARD.decode(text(5)?).ok()?),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::now;
+    use crate::event::Source;
+    use crate::ids::{GatewayId, MessageId, Reason};
+    use crate::settings::ShopDatabase;
+    use crate::shop::{NewDecision, NewParked, NewRelease};
+    use crate::stage::StageName;
+
+    async fn shop(folder: &tempfile::TempDir) -> Shop {
+        let database = ShopDatabase::Sqlite(folder.path().join("shop.sqlite"));
+        Shop::open(&database).await.unwrap()
+    }
+
+    fn decision(txn: &str, outcome: &'static str) -> NewDecision {
+        let message = Message {
+            id: MessageId::from_name(txn),
+            kind: MessageKind::NotificationV1,
+            content_type: "application/x-www-form-urlencoded".into(),
+            timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+            headers: Headers {
+                gateway: Some(GatewayId::PayPal),
+                account: "default".parse().ok(),
+                ..Headers::default()
+            },
+            body: Bytes::from(format!("txn_id={txn}&first_name=J%FCrgen")),
+        };
+        NewDecision {
+            message_id: message.id,
+            at: now(),
+            stage: StageName::Verifier,
+            about: vec![(txn.into(), txn.into())],
+            outcome,
+            reason: Some(Reason::of("amount_mismatch")),
+            detail: String::new(),
+            source: Some(Source::Ipn),
+            attempt: 0,
+            gateway: Some(GatewayId::PayPal),
+            account: "default".parse().ok(),
+            parked: Some(NewParked {
+                message,
+                expected: None,
+                found: None,
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_in_the_books_is_applied_however_many_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder).await;
+        let pool = shop.pool().await.unwrap();
+        for statement in [
+            "INSERT INTO payment VALUES ('p:T1', 'paypal', 'live', 'default', 'payment', 'T1', \
+             'completed', 1, 0, 'EUR', '[]', 0, 0, 1)",
+            "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, message_id, \
+             received_at, applied_at, json) VALUES ('k:150', '', 'p:T1', 'payment.completed', \
+             'T1', 'ipn', 'm', 0, 0, '{}')",
+        ] {
+            sqlx::query(statement).execute(pool).await.unwrap();
+        }
+        let keys: Vec<EventKey> = (0..250)
+            .map(|n| format!("k:{n}").parse().unwrap())
+            .collect();
+        let applied = shop.applied(&keys).await.unwrap();
+        assert_eq!(applied, BTreeSet::from([keys[150].clone()]));
+        assert!(shop.applied(&[]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn genuine_messages_are_held_back_until_a_person_releases_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder).await;
+        for (txn, outcome) in [("T1", "refused"), ("T2", "invalid"), ("T3", "conflict")] {
+            let decision = decision(txn, outcome);
+            shop.record_decision(&decision).await.unwrap();
+        }
+        let bodies = async |since| {
+            let held = shop.held_back(since).await.unwrap();
+            let body = |one: &Message| String::from_utf8_lossy(&one.body).into_owned();
+            held.iter().map(body).collect::<BTreeSet<String>>()
+        };
+        let body = |txn| format!("txn_id={txn}&first_name=J%FCrgen");
+        let long_ago = Timestamp::UNIX_EPOCH;
+        assert_eq!(
+            bodies(long_ago).await,
+            BTreeSet::from([body("T1"), body("T3")])
+        );
+        let word = NewRelease {
+            by: "kim".into(),
+            because: "agreed by telephone".into(),
+            at: now(),
+        };
+        shop.release("T1", &word).await.unwrap();
+        assert_eq!(bodies(long_ago).await, BTreeSet::from([body("T3")]));
+        let later = now().checked_add(jiff::SignedDuration::from_hours(1));
+        assert_eq!(bodies(later.unwrap()).await, BTreeSet::new());
+    }
+}

@@ -23,6 +23,36 @@ pub fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     serde_saphyr::from_multiple(&text).with_context(|| format!("reading {}", path.display()))
 }
 
+/// Where two values differ first, and how; `None` when they are equal.
+pub fn difference(left: &Value, right: &Value) -> Option<String> {
+    match (left, right) {
+        (Value::Object(one), Value::Object(other)) => one
+            .keys()
+            .chain(other.keys())
+            .find_map(|key| {
+                let (left, right) = (left.get(key)?, right.get(key)?);
+                Some(format!("/{key}{}", difference(left, right)?))
+            })
+            .or_else(|| {
+                let lone = |a: &Value, b: &Value| -> Option<String> {
+                    a.as_object()?
+                        .keys()
+                        .find(|key| b.get(key.as_str()).is_none())
+                        .cloned()
+                };
+                let key = lone(left, right).or_else(|| lone(right, left))?;
+                Some(format!("/{key}: only one of both has it"))
+            }),
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(at, (left, right))| Some(format!("/{at}{}", difference(left, right)?))),
+        _ if left == right => None,
+        _ => Some(format!(": {left} and {right}")),
+    }
+}
+
 /// Adds a kustomization's objects. A component changes what is there already; a resource is
 /// rendered by itself first.
 fn extend(folder: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
@@ -180,8 +210,14 @@ fn change(object: &mut Value, operation: &Value) -> anyhow::Result<()> {
     let (parent, field) = path.rsplit_once('/').context("a path")?;
     let parent = object
         .pointer_mut(parent)
-        .and_then(Value::as_object_mut)
         .with_context(|| format!("nothing at {path}"))?;
+    if let (Value::Array(list), "add", "-") = (&mut *parent, text(operation, "/op"), field) {
+        list.push(operation["value"].clone());
+        return Ok(());
+    }
+    let parent = parent
+        .as_object_mut()
+        .with_context(|| format!("no table at {path}"))?;
     let before = match text(operation, "/op") {
         "remove" => parent.remove(field),
         "replace" => parent.insert(field.to_owned(), operation["value"].clone()),
