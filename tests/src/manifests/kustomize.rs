@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{kind, name, text};
+use super::{is_of_the_cluster, kind, name, text};
 
 /// The objects of a folder with a `kustomization.yaml`.
 pub fn render(folder: &Path) -> anyhow::Result<Vec<Value>> {
@@ -78,7 +78,7 @@ fn extend(folder: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
         apply(patch, objects)?;
     }
     if let Some(namespace) = kustomization.get("namespace") {
-        for object in objects.iter_mut().filter(|one| kind(one) != "Namespace") {
+        for object in objects.iter_mut().filter(|one| !is_of_the_cluster(one)) {
             set(object, "/metadata", "namespace", namespace);
         }
     }
@@ -219,6 +219,10 @@ fn change(object: &mut Value, operation: &Value) -> anyhow::Result<()> {
         .as_object_mut()
         .with_context(|| format!("no table at {path}"))?;
     let before = match text(operation, "/op") {
+        "add" => {
+            parent.insert(field.to_owned(), operation["value"].clone());
+            return Ok(());
+        }
         "remove" => parent.remove(field),
         "replace" => parent.insert(field.to_owned(), operation["value"].clone()),
         other => bail!("the operation `{other}` is not rendered by the checks"),

@@ -49,6 +49,12 @@ pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) 
         "service-account",
         format!("{who}: there is no `{account}`"),
     );
+    let class = text(deployment, "/spec/template/spec/priorityClassName");
+    report.expect(
+        class.is_empty() || exists(objects, "PriorityClass", class),
+        "priority",
+        format!("{who}: there is no `{class}`"),
+    );
     volumes(deployment, objects, report);
     environment(deployment, report);
     match settings(deployment, objects) {
@@ -279,21 +285,21 @@ fn environment(deployment: &Value, report: &mut Report) {
         if variable == "QUITTANCE_CONFIG" {
             continue;
         }
+        let by_file = variable.ends_with("_FILE");
+        if by_file {
+            let mounted = files.iter().any(|file| *file == value);
+            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
+        }
         let key = key_of(variable.trim_end_matches("_FILE"));
         let Some(known) = keys::find(&key) else {
             report.expect(false, "variable", format!("{who}: {variable} sets no key"));
             continue;
         };
-        let by_file = variable.ends_with("_FILE");
         report.expect(
             known.secret == by_file,
             "secret",
             format!("{who}: {variable}"),
         );
-        if by_file {
-            let mounted = files.iter().any(|file| *file == value);
-            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
-        }
         found.push(key);
     }
     for key in needed {

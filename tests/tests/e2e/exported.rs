@@ -103,6 +103,13 @@ async fn everything_that_is_asked_for_is_exported_at_zero_from_the_start(
     engine: Engine,
 ) -> anyhow::Result<()> {
     let pipeline = Pipeline::start(engine).await?;
+    // The admin listener answers while the stages still start, each with its own metrics.
+    eventually("every stage has its metrics", PATIENCE, async || {
+        let texts = pipeline.scrapes().await.ok()?.concat();
+        let named = |name: &str| texts.contains(&format!("# TYPE quittance_{name} "));
+        CONTRACT.iter().all(|(name, _)| named(name)).then_some(())
+    })
+    .await?;
     let mut exported = BTreeSet::new();
     let mut all = Vec::new();
     for text in pipeline.scrapes().await? {

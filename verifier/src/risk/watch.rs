@@ -243,3 +243,6 @@ impl<S: Stage> Stage for Watched<S> {
         self.stage.confirmed(receipt).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
