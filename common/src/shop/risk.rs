@@ -123,6 +123,7 @@ mod tests {
             gateway: Some(GatewayId::PayPal),
             account: "default".parse().ok(),
             parked: Some(NewParked {
+                lot: crate::disposition::Lot::Quarantine,
                 message,
                 expected: None,
                 found: None,
