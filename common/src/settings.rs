@@ -137,6 +137,8 @@ pub struct IngestSettings {
     pub max_body: usize,
     /// `max_in_flight`, default 512.
     pub max_in_flight: usize,
+    /// `max_connections`, default 768: below the 1024 files that Linux lets a process open as a rule.
+    pub max_connections: usize,
     /// `confirm_timeout`, default 10 s: `PayPal` waits 20 s.
     pub confirm_timeout: Duration,
 }

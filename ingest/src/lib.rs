@@ -3,6 +3,7 @@
 //! | module | knows |
 //! |---|---|
 //! | [`accept`] | what is accepted and what is answered otherwise; pure |
+//! | [`connections`] | how many are served at once |
 //! | [`http`] | one request: read, publish, answer |
 //! | [`receipt`] | what a returning buyer is shown; pure |
 //! | [`returns`] | the page that buyers come back to, and the look-up behind it |
@@ -13,6 +14,7 @@
 //! How a notification is verified is none of this crate's business: nothing in a body is looked at.
 
 pub mod accept;
+pub mod connections;
 pub mod http;
 pub mod metrics;
 pub mod receipt;

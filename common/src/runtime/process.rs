@@ -1,5 +1,6 @@
 //! What the `main` of every stage has in common: settings, log, engine, admin listener, stop.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -106,6 +107,23 @@ impl Process {
             admin_stop,
             admin,
         })
+    }
+
+    /// Shows how full the queues are. For processes that consume: ingest, of which there are many,
+    /// need not ask as well.
+    ///
+    /// # Errors
+    /// When it is shown already.
+    pub fn watch_queues(&mut self) -> Result<(), prometheus::Error> {
+        let gauges = self.shell.metrics.watch_queues(&self.shell.names)?;
+        let (queues, stop) = (self.shell.queues.clone(), self.shell.stop.clone());
+        self.service.spawn("queue gauges", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok::<(), Infallible>(()),
+                never = gauges.keep(queues) => match never {},
+            }
+        });
+        Ok(())
     }
 
     /// Runs what was spawned until `stop`, drains, and closes the connections.

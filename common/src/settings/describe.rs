@@ -29,6 +29,10 @@ impl Settings {
             "ingest.max_in_flight",
             self.ingest.max_in_flight.to_string(),
         );
+        put(
+            "ingest.max_connections",
+            self.ingest.max_connections.to_string(),
+        );
         put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
         self.describe_pdt(&mut put);
         put("admin.listen", self.admin.listen.to_string());

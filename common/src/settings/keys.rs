@@ -106,6 +106,11 @@ pub const KEYS: &[Key] = &[
         "a whole number from 1 to 65535",
     ),
     key(
+        "ingest.max_connections",
+        "768",
+        "a whole number from 1 to 65535",
+    ),
+    key(
         "ingest.confirm_timeout",
         "10s",
         "a duration from 100ms to 20s: PayPal waits 20s",

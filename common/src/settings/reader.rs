@@ -306,12 +306,14 @@ fn read_ingest(reader: &mut Reader) -> Option<IngestSettings> {
     let listen = reader.parsed("ingest.listen");
     let max_body = reader.number("ingest.max_body", 1_024, 1_048_576);
     let max_in_flight = reader.number("ingest.max_in_flight", 1, 65_535);
+    let max_connections = reader.number("ingest.max_connections", 1, 65_535);
     let confirm_timeout =
         reader.duration("ingest.confirm_timeout", TENTH, SECOND.saturating_mul(20));
     Some(IngestSettings {
         listen: listen?,
         max_body: max_body?,
         max_in_flight: max_in_flight?,
+        max_connections: max_connections?,
         confirm_timeout: confirm_timeout?,
     })
 }

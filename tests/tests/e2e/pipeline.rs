@@ -341,6 +341,17 @@ impl Pipeline {
         sum
     }
 
+    /// The largest value of a metric over all processes, of the series whose labels contain
+    /// `label`; `None` when nobody exports one.
+    pub(crate) async fn largest(&self, name: &str, label: &str) -> Option<u64> {
+        let texts = self.scrapes().await.ok()?;
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .max()
+    }
+
     /// Waits until `count` messages have been parked for `reason`.
     pub(crate) async fn parked(&self, reason: &str, count: u64) -> anyhow::Result<()> {
         let label = format!("reason=\"{reason}\"");
