@@ -40,8 +40,9 @@ pub struct Cli {
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play a day of notifications against a sandbox gateway and show what became of each.
-    Demo,
+    /// Play a day of notifications against a sandbox gateway and show what became of each; or, with
+    /// --web, open a shop to click through.
+    Demo(demo::Arguments),
     /// Run all stages in one process.
     Serve,
     /// Run a PayPal stand-in to develop against.
@@ -148,7 +149,7 @@ where
 
 async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<Exit> {
     match command {
-        Command::Demo => demo::run(context).await,
+        Command::Demo(arguments) => demo::run(arguments, context).await,
         Command::Serve => serve::run(context).await,
         Command::Sandbox(arguments) => sandbox::run(arguments, context).await,
         Command::Send(arguments) => send::run(&arguments, context).await,

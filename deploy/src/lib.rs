@@ -17,6 +17,7 @@ pub mod commands;
 pub mod demo;
 pub mod orders;
 pub mod output;
+mod pages;
 pub mod sandbox;
 pub mod story;
 mod tooling;

@@ -3,6 +3,9 @@
 use quittance_common::clock;
 use quittance_common::ids::TxnId;
 use quittance_common::order::Order;
+use quittance_common::order::link::Link;
+use quittance_common::order::register::register;
+use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::{NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
 
 use super::Books;
@@ -14,6 +17,19 @@ impl Books {
     /// Also when one is registered with other terms.
     pub async fn add_orders(&self, orders: &[Order]) -> anyhow::Result<()> {
         Ok(self.shop.add_orders(orders, clock::now()).await?)
+    }
+
+    /// Registers an order and gives the link by which it is paid to `account`.
+    ///
+    /// # Errors
+    /// Also when it is registered with other terms, or there is no link to be had.
+    pub async fn add_linked_order(
+        &self,
+        settings: &Settings,
+        order: &Order,
+        account: &Account,
+    ) -> anyhow::Result<Link> {
+        Ok(register(&self.shop, settings, order, account, clock::now()).await?)
     }
 
     /// Every registered order, by id.
