@@ -41,14 +41,14 @@ pub(crate) fn page(
 ) -> Response {
     match rendered(template, view) {
         Ok(html) => {
-            let origins: String = to
-                .iter()
-                .map(|url| format!(" {}", url.origin().ascii_serialization()))
-                .collect();
-            let policy = format!(
+            let mut policy = String::from(
                 "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
-                 form-action 'self'{origins}"
+                 form-action 'self'",
             );
+            for url in to {
+                policy.push(' ');
+                policy.push_str(&url.origin().ascii_serialization());
+            }
             let headers = [
                 (CONTENT_TYPE, "text/html; charset=utf-8"),
                 (CACHE_CONTROL, "no-store"),

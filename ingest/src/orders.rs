@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -101,7 +101,7 @@ impl IntoResponse for Refused {
             _ => None,
         };
         if let Some((name, value)) = header {
-            let value = axum::http::HeaderValue::from_static(value);
+            let value = HeaderValue::from_static(value);
             response.headers_mut().insert(name, value);
         }
         response
@@ -139,7 +139,7 @@ async fn register_order(State(desk): State<Arc<Desk>>, request: Request) -> Resp
         Ok(response) => response,
         Err(refused) => refused.into_response(),
     };
-    let no_store = axum::http::HeaderValue::from_static("no-store");
+    let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
 }
@@ -202,7 +202,7 @@ impl Door {
     /// The MACs of both are compared, in constant time: how long it takes says nothing about the
     /// token, neither its length nor how much of it was right.
     fn admits(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let Some((scheme, token)) = given.and_then(|given| given.split_at_checked(7)) else {
             return false;
         };

@@ -13,7 +13,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::{Shop, ShopError, millis, time_text};
-use crate::ids::{MessageId, Reason};
+use crate::ids::{AccountId, GatewayId, MessageId, Reason};
 use crate::message::{Headers, Message, MessageKind};
 
 /// How long one process may take to publish what it was given.
@@ -82,6 +82,31 @@ impl Shop {
         .await
         .and_then(|rows| rows.iter().map(read_parked).collect())
         .map_err(ShopError::during("listing what is quarantined"))
+    }
+
+    /// Whether a genuine message about payment `txn` was refused by a check and waits for a person.
+    pub async fn is_held(
+        &self,
+        gateway: GatewayId,
+        account: &AccountId,
+        txn: &str,
+    ) -> Result<bool, ShopError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) FROM parked_message WHERE txn_id = $1 AND gateway = $2 \
+             AND account = $3 AND outcome = 'refused' AND NOT EXISTS (SELECT 1 FROM \
+             release_request WHERE release_request.message_id = parked_message.message_id \
+             AND release_request.reason = parked_message.reason)",
+        )
+        .bind(txn)
+        .bind(gateway.as_str())
+        .bind(account.as_str())
+        .fetch_one(self.pool().await?)
+        .await
+        .map_err(ShopError::during("looking for what is quarantined"))?;
+        let count: i64 = row
+            .try_get(0)
+            .map_err(ShopError::during("looking for what is quarantined"))?;
+        Ok(count > 0)
     }
 
     /// Releases every waiting message that names `txn`; empty when none does.

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// Without it, the demo's shop.
     #[arg(long = "merchant", value_name = "MERCHANT")]
     merchants: Vec<Merchant>,
-    /// Which gateway it plays: notifications of the sandbox have test_ipn=1.
+    /// Which gateway it plays: notifications of the sandbox have `test_ipn=1`.
     #[arg(long, value_name = "sandbox|live", default_value = "sandbox")]
     environment: Environment,
     /// How long the bank takes to pay an eCheck, before it is divided by the time scale.

@@ -30,7 +30,7 @@ const PRODUCTS: [(&str, &str, i64, u32); 3] = [
 /// The stand-in's times are divided by this: what is sent again is sent after half a second.
 const TIME_SCALE: u32 = 20;
 /// An eCheck takes fifteen seconds on the clock.
-const ECHECK: Duration = Duration::from_secs(300);
+const ECHECK: Duration = Duration::from_mins(5);
 
 /// Runs until `stop`; tells `out` where the shop is and what to click.
 ///

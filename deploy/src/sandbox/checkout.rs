@@ -40,7 +40,7 @@ pub(crate) struct Checkouts {
 #[derive(Debug, Clone)]
 enum Checkout {
     /// The buyer has not chosen yet.
-    Open(Purchase),
+    Open(Box<Purchase>),
     /// The buyer has; choosing again leads to the same end.
     Done(Ending),
 }
@@ -66,7 +66,8 @@ impl Checkouts {
         }
         let id = payment::random(26);
         self.order.push_back(id.clone());
-        self.all.insert(id.clone(), Checkout::Open(purchase));
+        self.all
+            .insert(id.clone(), Checkout::Open(Box::new(purchase)));
         id
     }
 
@@ -122,7 +123,7 @@ pub(crate) async fn choose(
     let purchase = match checkouts.all.get(&id) {
         None => return pages::gone(),
         Some(Checkout::Done(ending)) => return go(ending),
-        Some(Checkout::Open(purchase)) => purchase.clone(),
+        Some(Checkout::Open(purchase)) => Purchase::clone(purchase),
     };
     let standing = match choice.as_str() {
         "pay" => Some(Standing::Instant),

@@ -3,9 +3,12 @@
 #![cfg(test)]
 
 mod books;
+mod buyer;
+mod checkout;
 mod claims;
 mod contract;
 mod crashes;
+mod demo_web;
 mod forgeries;
 mod gateway;
 mod harness;

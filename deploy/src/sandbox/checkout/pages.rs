@@ -17,7 +17,7 @@ struct View<'a> {
     title: &'a str,
     text: &'a str,
     problems: &'a [Problem],
-    /// Where the form goes.
+    /// Where the form goes; on the checkout itself, the checkout's name.
     action: &'a str,
     fields: &'a [(String, String)],
     shop: &'a str,
@@ -59,11 +59,10 @@ struct CountryView {
 /// The page on which the buyer chooses.
 pub(super) fn checkout(id: &str, purchase: &Purchase, buyer: &Buyer) -> Response {
     let amount = |money: Option<Money>| money.map(|money| money.to_string());
-    let action = format!("/checkout/{id}");
     let view = View {
         page: "checkout",
         title: "Check out",
-        action: &action,
+        action: id,
         shop: &purchase.merchant.name,
         shop_email: &purchase.merchant.email,
         items: purchase

@@ -7,7 +7,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
-use super::super::{Options, Sandbox, SandboxHandle, client};
+use super::super::{Options, Post, Sandbox, SandboxHandle, client};
 use super::*;
 
 /// A shop that takes notifications and is a thousand times quicker than life.
@@ -64,9 +64,7 @@ impl Shop {
     async fn open(&self, query: &str) -> String {
         let (status, page) = self.get(query).await;
         assert_eq!(status, 200, "{page}");
-        let at = page.find("/checkout/").unwrap();
-        let action: String = page[at..].chars().take_while(|c| *c != '"').collect();
-        format!("http://{}{action}", self.sandbox.address())
+        action(&page, &self.sandbox)
     }
 
     /// Chooses; status, where the browser is sent, and the page.
@@ -88,7 +86,7 @@ impl Shop {
                 .sandbox
                 .sent()
                 .iter()
-                .filter(|sent| sent.posts.iter().any(|p| p.is_taken()))
+                .filter(|sent| sent.posts.iter().any(Post::is_taken))
                 .count()
                 < count
             {
@@ -101,6 +99,13 @@ impl Shop {
         told.dedup();
         told
     }
+}
+
+/// Where the form of a page goes.
+fn action(page: &str, sandbox: &SandboxHandle) -> String {
+    let (_, rest) = page.split_once("action=\"/checkout/").unwrap();
+    let (id, _) = rest.split_once('"').unwrap();
+    format!("http://{}/checkout/{id}", sandbox.address())
 }
 
 fn said(body: &[u8], name: &str) -> String {
@@ -205,9 +210,7 @@ async fn a_return_by_post_is_a_form_with_the_token_that_needs_no_script() {
     let webscr = shop.sandbox.webscr_url();
     let asked = client().unwrap().post(webscr).body(shop.query("&rm=2"));
     let page = asked.send().await.unwrap().text().await.unwrap();
-    let at = page.find("/checkout/").unwrap();
-    let action: String = page[at..].chars().take_while(|c| *c != '"').collect();
-    let action = format!("http://{}{action}", shop.sandbox.address());
+    let action = action(&page, &shop.sandbox);
     let (status, _, page) = shop.choose(&action, "choice=pay").await;
     assert_eq!(status, 200);
     let encoded = format!("{}/return", shop.url).replace('/', "&#x2f;");
