@@ -124,6 +124,10 @@ pub(crate) async fn picture(browser: &Browser, name: &str) -> anyhow::Result<()>
         let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
         assert_eq!(browser.script(overflow).await?, false, "{name} at {width}");
         if let Some(folder) = &folder {
+            let tall = "return document.documentElement.scrollHeight";
+            let tall = browser.script(tall).await?.as_u64().unwrap_or_default();
+            let tall = u32::try_from(tall)?.max(height);
+            browser.resize(width, tall).await?;
             let path = folder.join(format!("{name}-{device}.png"));
             browser.screenshot(&path).await?;
         }

@@ -109,14 +109,14 @@ fn purchase(variables: &mut Variables, rules: Rules<'_>) -> Option<Purchase> {
         if found.is_none() {
             variables.problem(
                 "business",
-                "is not registered here: start the sandbox with `--merchant ID,EMAIL`",
+                "is not registered here: start the sandbox with --merchant ID,EMAIL",
             );
         }
         found
     });
     let charset = variables.needed("charset");
     if charset.is_some_and(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
-        variables.problem("charset", "must be `utf-8`: nothing else is read here");
+        variables.problem("charset", "must be utf-8: nothing else is read here");
     }
     let currency = variables.needed("currency_code");
     let currency: Option<Currency> = currency.and_then(|text| {
@@ -163,7 +163,7 @@ fn kind(variables: &mut Variables) -> Option<Kind> {
     match command.as_str() {
         "_xclick" => {
             if upload.is_some() {
-                variables.problem("upload", "belongs to `cmd=_cart` only");
+                variables.problem("upload", "belongs to cmd=_cart only");
             }
             Some(Kind::Single)
         }
@@ -174,7 +174,7 @@ fn kind(variables: &mut Variables) -> Option<Kind> {
             Some(Kind::Cart)
         }
         _ => {
-            variables.problem("cmd", "must be `_xclick` or `_cart`");
+            variables.problem("cmd", "must be _xclick or _cart");
             None
         }
     }
@@ -418,7 +418,7 @@ impl Variables {
             self.problem(
                 name,
                 "names another machine: the sandbox sends to this one only, unless it is started \
-                 with `--allow-remote`",
+                 with --allow-remote",
             );
             return UrlGiven::Wrong;
         }
