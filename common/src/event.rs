@@ -13,6 +13,7 @@ use crate::claims::Fingerprint;
 use crate::ids::{AccountId, EventKey, GatewayId, IdError, MessageId, OrderId, Sku, TxnId};
 use crate::money::Money;
 use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
+use crate::trace::TraceContext;
 
 /// The media type of a payment event.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -318,6 +319,9 @@ pub struct PaymentEvent {
     pub account: AccountId,
     /// When ingest had it.
     pub received_at: Timestamp,
+    /// The trace that it belongs to: CloudEvents' distributed tracing extension. Says nothing
+    /// about the payment; two copies of one event differ in it.
+    pub trace: Option<TraceContext>,
     /// Everything else.
     pub data: EventData,
 }
@@ -391,6 +395,9 @@ struct CloudEvent {
     datacontenttype: String,
     /// Extension attribute: the hash of the fields that carry meaning.
     fingerprint: Fingerprint,
+    /// Extension attribute: the trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
     data: EventData,
 }
 
@@ -434,6 +441,7 @@ impl PaymentEvent {
             time: self.received_at,
             datacontenttype: "application/json".to_owned(),
             fingerprint: self.fingerprint.clone(),
+            traceparent: self.trace.map(|trace| trace.to_string()),
             data: self.data.clone(),
         })?)
     }
@@ -461,6 +469,7 @@ impl PaymentEvent {
             gateway,
             account,
             received_at: cloud.time,
+            trace: cloud.traceparent.as_deref().and_then(TraceContext::parse),
             data: cloud.data,
         })
     }
@@ -518,6 +527,22 @@ mod tests {
         let pinned: serde_json::Value = serde_json::from_str(golden).unwrap();
         assert_eq!(written, pinned, "{written:#}");
         assert_eq!(PaymentEvent::from_json(golden.as_bytes()).unwrap(), event);
+    }
+
+    #[test]
+    fn the_trace_travels_as_an_extension_and_one_that_is_invalid_is_no_trace() {
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let traced = PaymentEvent {
+            trace: TraceContext::parse(traceparent),
+            ..event(fixture!("cart_completed"))
+        };
+        let json = traced.to_json().unwrap();
+        assert_eq!(PaymentEvent::from_json(&json).unwrap(), traced);
+        let mut value: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(value["traceparent"], traceparent);
+        value["traceparent"] = "nonsense".into();
+        let read = PaymentEvent::from_json(value.to_string().as_bytes()).unwrap();
+        assert_eq!(read.trace, None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`rules`] | which events are processed, only recorded, or ignored |
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
+//! | [`trace`] | the W3C trace context that goes with it |
 //! | [`quarantine_notice`] | the note to the merchant about a message in quarantine |
 //! | [`queue`] | the queue port: `RabbitMQ` and the embedded engine |
 //! | [`claims`] | the claim port: Redis and the embedded engine |
@@ -49,3 +50,4 @@ pub mod shop;
 pub mod stage;
 pub mod status;
 pub mod telemetry;
+pub mod trace;

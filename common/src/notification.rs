@@ -182,6 +182,7 @@ impl Verified {
                 gateway,
                 account: account.clone(),
                 received_at,
+                trace: None,
                 data: reading.data,
             })
             .collect()

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::ids::{MessageId, Reason};
 use crate::message::{Headers, Message, MessageKind};
 use crate::queue::{Destination, QueueId, WorkQueue};
+use crate::trace::TRACEPARENT;
 
 /// Reasons that a stranger can bring about as often as he likes, by posting what no gateway sent:
 /// no mail for these, or anybody could fill the merchant's inbox.
@@ -25,13 +26,18 @@ pub fn quarantine_notice(message: &Message, reason: &Reason) -> Option<(Destinat
         return None;
     }
     let subject = format!("message:{}", message.id);
-    let body = json!({
+    let mut body = json!({
         "news": "merchant",
         "reasons": [reason.as_str()],
         "quarantined": true,
         "subject": subject,
         "txn_id": message.id.to_string(),
     });
+    if let (Some(traceparent), Some(members)) = (&message.headers.traceparent, body.as_object_mut())
+    {
+        // The notice goes by way of the outbox, which keeps bodies and no headers.
+        members.insert(TRACEPARENT.to_owned(), traceparent.as_str().into());
+    }
     let notice = Message {
         id: MessageId::from_name(&format!("{subject}/mail_merchant:{reason}")),
         kind: MessageKind::AnnouncementV1,
@@ -41,6 +47,7 @@ pub fn quarantine_notice(message: &Message, reason: &Reason) -> Option<(Destinat
             gateway: message.headers.gateway,
             account: message.headers.account.clone(),
             received_at: message.headers.received_at,
+            traceparent: message.headers.traceparent.clone(),
             ..Headers::default()
         },
         body: Bytes::from(body.to_string()),

@@ -1,8 +1,9 @@
 //! The queue port: what the stages may ask of a message broker, and its two engines.
 //!
-//! A closed set of two, so an enum rather than a trait: [`Queues::RabbitMq`] (quorum queues,
-//! publisher confirms) and [`Queues::Embedded`] (one `SQLite` file, group commit). One contract
-//! suite in `tests` runs against both.
+//! A closed set, so an enum rather than a trait: [`Queues::RabbitMq`] (quorum queues, publisher
+//! confirms), [`Queues::Embedded`] (one `SQLite` file, group commit), and [`Queues::Remote`] (the
+//! latter in another process of this machine, for tools). One contract suite in `tests` runs
+//! against all of them.
 
 pub mod embedded;
 pub mod rabbitmq;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::message::Message;
@@ -141,6 +142,8 @@ pub enum Acker {
     RabbitMq(rabbitmq::Acker),
     /// A row that is leased to us.
     Embedded(embedded::Acker),
+    /// A row that the server has leased to us.
+    Remote(embedded::RemoteAcker),
 }
 
 impl Acker {
@@ -152,6 +155,7 @@ impl Acker {
         match self {
             Self::RabbitMq(acker) => acker.ack().await,
             Self::Embedded(acker) => acker.ack().await,
+            Self::Remote(acker) => acker.ack().await,
         }
     }
 
@@ -163,6 +167,7 @@ impl Acker {
         match self {
             Self::RabbitMq(acker) => acker.requeue().await,
             Self::Embedded(acker) => acker.requeue().await,
+            Self::Remote(acker) => acker.requeue().await,
         }
     }
 }
@@ -175,6 +180,8 @@ pub enum Consumer {
     RabbitMq(rabbitmq::Consumer),
     /// On the embedded engine.
     Embedded(embedded::Consumer),
+    /// On the embedded engine of another process.
+    Remote(embedded::RemoteConsumer),
 }
 
 impl Consumer {
@@ -183,6 +190,7 @@ impl Consumer {
         match self {
             Self::RabbitMq(consumer) => consumer.next().await,
             Self::Embedded(consumer) => consumer.next().await,
+            Self::Remote(consumer) => consumer.next().await,
         }
     }
 
@@ -192,6 +200,7 @@ impl Consumer {
         match self {
             Self::RabbitMq(consumer) => consumer.stop().await,
             Self::Embedded(consumer) => consumer.stop().await,
+            Self::Remote(consumer) => consumer.stop().await,
         }
     }
 
@@ -205,6 +214,7 @@ impl Consumer {
         match self {
             Self::RabbitMq(consumer) => consumer.subscribed(),
             Self::Embedded(consumer) => consumer.subscribed(),
+            Self::Remote(consumer) => consumer.subscribed(),
         }
     }
 }
@@ -221,7 +231,7 @@ impl Subscribed {
 }
 
 /// One line of `quittance queues list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Depth {
     /// The queue's name.
     pub queue: String,
@@ -260,6 +270,8 @@ pub enum Queues {
     RabbitMq(rabbitmq::RabbitMq),
     /// One `SQLite` file.
     Embedded(embedded::Embedded),
+    /// The `SQLite` file of a server that runs on this machine, by its control socket.
+    Remote(embedded::Remote),
 }
 
 impl fmt::Debug for Queues {
@@ -267,6 +279,7 @@ impl fmt::Debug for Queues {
         out.write_str(match self {
             Self::RabbitMq(_) => "Queues::RabbitMq",
             Self::Embedded(_) => "Queues::Embedded",
+            Self::Remote(_) => "Queues::Remote",
         })
     }
 }
@@ -279,6 +292,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.publish(to, message).await,
             Self::Embedded(store) => store.publish(to, message).await,
+            Self::Remote(remote) => remote.publish(to, message).await,
         }
     }
 
@@ -299,6 +313,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => Consumer::RabbitMq(broker.consume(queue, prefetch).await),
             Self::Embedded(store) => Consumer::Embedded(store.consume(queue, prefetch).await),
+            Self::Remote(remote) => Consumer::Remote(remote.consume(queue, prefetch).await),
         }
     }
 
@@ -307,6 +322,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.depths().await,
             Self::Embedded(store) => store.depths().await,
+            Self::Remote(remote) => remote.depths().await,
         }
     }
 
@@ -316,6 +332,26 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.depth(queue).await,
             Self::Embedded(store) => store.depth(queue).await,
+            Self::Remote(remote) => remote.depth(queue).await,
+        }
+    }
+
+    /// The message at the head of a queue, without a consumer; `None` when nothing is ready. On
+    /// `RabbitMQ` it is taken and given back, which before 4.3 counts as a delivery.
+    pub async fn head(&self, queue: QueueId) -> Result<Option<Message>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.head(queue).await,
+            Self::Embedded(store) => Ok(store.peek(queue, 1).await?.pop()),
+            Self::Remote(remote) => Ok(remote.onlooker().peek(queue, 1).await?.pop()),
+        }
+    }
+
+    /// How many messages the archive has; `None` when there is no archive.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.archive_depth().await,
+            Self::Embedded(store) => store.archive_depth().await,
+            Self::Remote(remote) => remote.onlooker().archive_depth().await,
         }
     }
 
@@ -326,6 +362,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.archived(range, sender),
             Self::Embedded(store) => store.archived(range, sender),
+            Self::Remote(remote) => remote.archived(range, sender),
         }
         found
     }
@@ -335,6 +372,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.status(),
             Self::Embedded(store) => store.status(),
+            Self::Remote(remote) => remote.status(),
         }
     }
 
@@ -343,7 +381,7 @@ impl Queues {
     pub async fn fatal(&self) -> QueueError {
         match self {
             Self::RabbitMq(broker) => broker.fatal().await,
-            Self::Embedded(_) => std::future::pending().await,
+            Self::Embedded(_) | Self::Remote(_) => std::future::pending().await,
         }
     }
 
@@ -352,6 +390,7 @@ impl Queues {
         match self {
             Self::RabbitMq(broker) => broker.close(within).await,
             Self::Embedded(store) => store.close(within).await,
+            Self::Remote(remote) => remote.close(),
         }
     }
 }

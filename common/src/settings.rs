@@ -11,6 +11,7 @@ pub mod reader;
 mod rule_tables;
 mod rules;
 mod source;
+pub mod span;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,6 +1,9 @@
 //! Logs: text or JSON lines on standard error, written by a thread of their own, so that a reader
-//! who does not read never blocks a payment.
+//! who does not read never blocks a payment. And [`hop`]s: a message's way through the stages.
 
+pub mod hop;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod sink;
 
 use std::error::Error;
@@ -38,6 +41,44 @@ pub fn flush(within: Duration) {
     Sink::standard_error().flush(within);
 }
 
+/// Exports traces as service `service` from now on, if the environment names a collector
+/// (`OTEL_EXPORTER_OTLP_ENDPOINT`) and this build has the feature `otlp`.
+pub fn export_traces(service: &'static str) {
+    if !wants_export(|name| std::env::var(name).ok()) {
+        return;
+    }
+    #[cfg(feature = "otlp")]
+    otlp::start(service);
+    #[cfg(not(feature = "otlp"))]
+    tracing::warn!(
+        service,
+        "a collector is named, but this build cannot export traces: it lacks the feature otlp"
+    );
+}
+
+/// Exports the spans that still wait, at most for `within`. Called before [`flush`].
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(clippy::unused_async, reason = "only the export waits")
+)]
+pub async fn stop_export(within: Duration) {
+    #[cfg(feature = "otlp")]
+    otlp::stop(within).await;
+    #[cfg(not(feature = "otlp"))]
+    let _nothing_to_wait_for = within;
+}
+
+/// Whether the standard variables ask for an export. Pure.
+fn wants_export(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, value: &str| {
+        variable(name).is_some_and(|found| found.trim().eq_ignore_ascii_case(value))
+    };
+    let named = |name: &str| variable(name).is_some_and(|found| !found.trim().is_empty());
+    (named("OTEL_EXPORTER_OTLP_ENDPOINT") || named("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+        && !is("OTEL_SDK_DISABLED", "true")
+        && !is("OTEL_TRACES_EXPORTER", "none")
+}
+
 /// From now on a panic is logged with its place and without its message, which may quote the data
 /// that it stumbled over.
 pub fn log_panics() {
@@ -72,6 +113,25 @@ mod tests {
             chain(&Outer(std::fmt::Error)),
             format!("outer: {}", std::fmt::Error)
         );
+    }
+
+    #[test]
+    fn spans_are_exported_only_where_a_collector_is_named_and_nothing_forbids_it() {
+        let wanted = |variables: &[(&str, &str)]| {
+            wants_export(|name| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+        assert!(!wanted(&[]));
+        assert!(wanted(&[endpoint]));
+        assert!(wanted(&[(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://c/t"
+        )]));
+        assert!(!wanted(&[endpoint, ("OTEL_SDK_DISABLED", "True")]));
+        assert!(!wanted(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]));
     }
 
     #[test]

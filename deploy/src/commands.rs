@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod local;
 mod orders;
 mod payments;
 mod queues;
@@ -45,6 +46,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Run all stages in one process.
     Serve,
+    /// Start the cluster engine on this machine: private servers, all services, a sandbox gateway.
+    Up(local::UpArguments),
+    /// Stop what `up` started.
+    Down(local::DownArguments),
+    /// Show what `up` started, where it listens, and what has ended.
+    Status(local::Place),
     /// Run a PayPal stand-in to develop against.
     Sandbox(sandbox::Arguments),
     /// Post a notification as the gateway would, byte for byte.
@@ -151,6 +158,9 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
     match command {
         Command::Demo(arguments) => demo::run(arguments, context).await,
         Command::Serve => serve::run(context).await,
+        Command::Up(arguments) => local::up(arguments, context).await,
+        Command::Down(arguments) => local::down(arguments, context).await,
+        Command::Status(place) => local::status(&place, context),
         Command::Sandbox(arguments) => sandbox::run(arguments, context).await,
         Command::Send(arguments) => send::run(&arguments, context).await,
         Command::Config(command) => config::run(command, &mut context),

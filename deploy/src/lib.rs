@@ -8,6 +8,7 @@
 //! | [`demo`] | the scripted day: scenarios, what must come of them, what did |
 //! | [`sandbox`] | the `PayPal` stand-in |
 //! | [`catalogue`], [`output`], [`story`] | product lists in, listings and stories out |
+//! | [`local`] | the cluster engine by processes on one machine |
 //! | `tooling` | queues drained, replayed, moved, purged |
 //! | [`topology`] | the broker held against the table of queues |
 //! | [`wiring`] | the only contact with the other packages' shells |
@@ -15,6 +16,7 @@
 pub mod catalogue;
 pub mod commands;
 pub mod demo;
+pub mod local;
 pub mod orders;
 pub mod output;
 mod pages;

@@ -21,6 +21,12 @@ impl Form {
     }
 }
 
+/// A number with its noun: `1 order`, `2 orders`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Writes `rows`. The table has the members named in `columns`, in that order; JSON has all.
 pub fn write_rows<T: Serialize>(
     out: &mut dyn Write,

@@ -14,7 +14,7 @@ use quittance_common::clock;
 use quittance_common::ids::{Reason, Sku};
 use quittance_common::message::Message;
 use quittance_common::notification::Notification;
-use quittance_common::queue::embedded::{Embedded, Onlooker};
+use quittance_common::queue::embedded::{Embedded, Onlooker, Remote};
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{Depth, QueueError, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
@@ -120,11 +120,14 @@ pub fn checks_without_shop(
     Ok(passed)
 }
 
-/// How full the queues are. The embedded engine's file is only looked at: a server may own it.
+/// How full the queues are. Beside a server the embedded engine's file is only looked at.
 pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
     let names = settings.queue_names();
     match &settings.engine {
         Engine::Embedded { data_dir } => {
+            if let Ok(Some(server)) = Remote::connect(data_dir, names.clone()).await {
+                return Ok(server.depths().await?);
+            }
             Ok(Onlooker::open(data_dir, names).await?.depths().await?)
         }
         Engine::Cluster(cluster) => {
@@ -136,19 +139,25 @@ pub async fn depths(settings: &Settings) -> anyhow::Result<Vec<Depth>> {
     }
 }
 
-/// The queues, for a tool that changes them. The embedded engine's folder belongs to one process:
-/// beside a server this is refused.
+/// The queues, for a tool that changes them. On the embedded engine by way of the server that owns
+/// them, or, when none runs, as their owner.
 pub async fn tool_queues(settings: &Settings) -> anyhow::Result<Queues> {
     let names = settings.queue_names();
     match &settings.engine {
-        Engine::Embedded { data_dir } => match Embedded::open(data_dir, names).await {
-            Ok(engine) => Ok(Queues::Embedded(engine)),
-            Err(error @ QueueError::Unavailable(_)) => Err(anyhow::Error::from(error).context(
-                "a server or another tool owns these queues: stop it to change them; `queues list`, `queues peek` \
-                 and `--dry-run` work beside it",
-            )),
-            Err(error) => Err(error.into()),
-        },
+        Engine::Embedded { data_dir } => {
+            if let Some(server) = Remote::connect(data_dir, names.clone()).await? {
+                return Ok(Queues::Remote(server));
+            }
+            match Embedded::open(data_dir, names).await {
+                Ok(engine) => Ok(Queues::Embedded(engine)),
+                Err(error @ QueueError::Unavailable(_)) => Err(anyhow::Error::from(error).context(
+                    "another tool owns these queues, or a server that is just starting or \
+                         stopping: try again; `queues list`, `queues peek` and `--dry-run` work \
+                         meanwhile",
+                )),
+                Err(error) => Err(error.into()),
+            }
+        }
         Engine::Cluster(cluster) => {
             let broker = RabbitMq::start(cluster, names)?;
             broker.ready(CONNECTING).await?;

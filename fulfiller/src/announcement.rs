@@ -7,6 +7,7 @@ use quittance_common::ids::{AccountId, GatewayId, MessageId, Sku};
 use quittance_common::money::Money;
 use quittance_common::shop::{Movement, Outgoing, OutgoingTo, SubjectKey};
 use quittance_common::status::PendingReason;
+use quittance_common::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
 use crate::payment::Payment;
@@ -170,6 +171,9 @@ pub struct Announcement {
     /// Who is told.
     #[serde(default)]
     pub payer: Payer,
+    /// The trace of the event that brought it about: the outbox keeps bodies and no headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 impl Announcement {
@@ -200,6 +204,16 @@ impl Announcement {
             order: order.map_or_else(OrderRef::default, |event| event.data.order.clone()),
             lines: lines.map_or_else(Vec::new, |event| event.data.lines.clone()),
             payer: payer.unwrap_or_default(),
+            traceparent: None,
+        }
+    }
+
+    /// The same, as a part of that trace.
+    #[must_use]
+    pub fn in_trace(self, trace: Option<TraceContext>) -> Self {
+        Self {
+            traceparent: trace.map(|trace| trace.to_string()),
+            ..self
         }
     }
 

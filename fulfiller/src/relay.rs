@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use quittance_common::message::{Headers, Message, MessageKind};
 use quittance_common::queue::{Destination, QueueId, Queues, WorkQueue};
 use quittance_common::shop::{Outgoing, OutgoingTo, Shop, ShopError};
+use quittance_common::trace::TraceContext;
 use quittance_common::{clock, event};
+use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -147,6 +149,7 @@ fn message_of(row: Outgoing, now: Timestamp) -> (Destination, Message) {
             gateway: Some(row.gateway),
             account: Some(row.account),
             received_at: Some(row.received_at),
+            traceparent: traceparent_in(&row.payload),
             ..Headers::default()
         },
         body: Bytes::from(row.payload),
@@ -154,10 +157,37 @@ fn message_of(row: Outgoing, now: Timestamp) -> (Destination, Message) {
     (to, message)
 }
 
+/// The trace that a payload names: events and announcements carry it in their body, too.
+fn traceparent_in(payload: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Traced {
+        traceparent: Option<String>,
+    }
+    let traced: Traced = serde_json::from_str(payload).ok()?;
+    traced
+        .traceparent
+        .filter(|text| TraceContext::parse(text).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use quittance_common::ids::{GatewayId, MessageId};
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_payload_without_a_valid_trace_has_none() {
+        for payload in [
+            "{}",
+            "",
+            "[]",
+            r#"{"traceparent":"x"}"#,
+            r#"{"traceparent":7}"#,
+        ] {
+            assert_eq!(traceparent_in(payload), None, "{payload}");
+        }
+    }
 
     #[test]
     fn a_row_keeps_its_id_and_goes_where_it_says() {
@@ -167,9 +197,10 @@ mod tests {
             gateway: GatewayId::PayPal,
             account: "default".parse().unwrap(),
             received_at: clock::now(),
-            payload: "{}".into(),
+            payload: format!("{{\"traceparent\":\"{TRACE}\",\"news\":\"received\"}}"),
         };
         let (to, message) = message_of(row(OutgoingTo::Notify), clock::now());
+        assert_eq!(message.headers.traceparent.as_deref(), Some(TRACE));
         assert_eq!(to, Destination::Queue(QueueId::Work(WorkQueue::Notify)));
         assert_eq!(message.kind, MessageKind::AnnouncementV1);
         assert_eq!(message.id, MessageId::from_name("row"));

@@ -12,6 +12,7 @@ use quittance_common::message::{Message, MessageKind};
 use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::Shop;
 use quittance_common::stage::{Stage, StageName};
+use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
@@ -133,10 +134,13 @@ impl Stage for FulfilStage {
     }
 
     async fn handle(&self, message: &Message) -> Disposition<()> {
-        let event = match read(message) {
+        let mut event = match read(message) {
             Ok(event) => event,
             Err((reason, detail)) => return retry_then_park(message, reason, detail),
         };
+        if let Some(text) = &message.headers.traceparent {
+            event.trace = TraceContext::parse(text);
+        }
         let decision = self.terms.rules.decide(&Facts::of(&event));
         if decision.ruling == Ruling::Ignore {
             self.ruled(message, &event, decision);

@@ -328,6 +328,7 @@ fn sample(news: News) -> Announcement {
             name: Some("Sample".to_owned()),
             ..Payer::default()
         },
+        traceparent: None,
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
         gateway: GatewayId::PayPal,
         account: "default".parse().unwrap(),
         received_at: at(0),
+        trace: None,
         data: EventData {
             message_id: MessageId::from_name(&key),
             source: Source::Ipn,

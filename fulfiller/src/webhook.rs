@@ -14,6 +14,7 @@ use quittance_common::ids::MessageId;
 use quittance_common::settings::HttpTarget;
 use quittance_common::settings::SettingsErrors;
 use quittance_common::settings::mistake::{Mistake, Origin};
+use quittance_common::trace::TRACEPARENT;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use secrecy::ExposeSecret as _;
@@ -121,11 +122,12 @@ impl Webhook {
         })
     }
 
-    /// Posts `body`, JSON. Done with any 2xx.
+    /// Posts `body`, JSON, as a part of `trace` (a `traceparent`). Done with any 2xx.
     pub async fn post(
         &self,
         id: MessageId,
         now: Timestamp,
+        trace: Option<&str>,
         body: Vec<u8>,
     ) -> Result<(), HookError> {
         let id = id.to_string();
@@ -137,7 +139,7 @@ impl Webhook {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| HookError::Unsigned)?
             .join(" ");
-        let response = self
+        let mut request = self
             .client
             .post(self.url.clone())
             .header("Content-Type", "application/json")
@@ -145,10 +147,11 @@ impl Webhook {
             .header("webhook-timestamp", at.to_string())
             .header("webhook-signature", signatures)
             .header("Idempotency-Key", &id)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| unanswered(&error))?;
+            .body(body);
+        if let Some(trace) = trace {
+            request = request.header(TRACEPARENT, trace);
+        }
+        let response = request.send().await.map_err(|error| unanswered(&error))?;
         judge(response.status(), retry_after(response.headers(), now))
     }
 }
@@ -278,7 +281,7 @@ mod tests {
         let id = MessageId::from_name("x");
         let posted = hook
             .unwrap()
-            .post(id, Timestamp::UNIX_EPOCH, b"{}".to_vec())
+            .post(id, Timestamp::UNIX_EPOCH, None, b"{}".to_vec())
             .await;
         assert_eq!(posted, Err(HookError::Blocked(Blocked)));
     }
@@ -289,7 +292,7 @@ mod tests {
         let hook = Webhook::new("stock", &target(url, true)).unwrap();
         let id = MessageId::from_name("x");
         let error = hook
-            .post(id, Timestamp::UNIX_EPOCH, b"{}".to_vec())
+            .post(id, Timestamp::UNIX_EPOCH, None, b"{}".to_vec())
             .await
             .unwrap_err();
         assert!(matches!(error, HookError::Later { .. }));

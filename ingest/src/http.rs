@@ -20,10 +20,13 @@ use quittance_common::ids::MessageId;
 use quittance_common::message::Message;
 use quittance_common::queue::{Destination, PublishError, QueueId, Queues, WorkQueue};
 use quittance_common::settings::Settings;
+use quittance_common::telemetry::hop::Hop;
+use quittance_common::trace::TraceContext;
 use quittance_common::{clock, failpoint};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::accept::{self, Received, Refusal, Route};
 use crate::metrics::IngestMetrics;
@@ -213,8 +216,15 @@ async fn take(ingest: &Ingest, route: &Route, request: Request) -> Result<(), Re
         traceparent: header("traceparent").map(str::to_owned),
         at: clock::now(),
     };
+    let incoming = received
+        .traceparent
+        .as_deref()
+        .and_then(TraceContext::parse);
     let message = accept::notification(MessageId::new(), received, bytes);
-    let published = make_durable(ingest, message).await;
+    let mut hop = Hop::taken_in(&message, incoming);
+    let log_span = hop.log_span();
+    let published = make_durable(ingest, message).instrument(log_span).await;
+    hop.ended(published.map_or_else(Refusal::as_label, |()| "accepted"));
     drop(permit);
     published
 }

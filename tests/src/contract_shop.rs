@@ -65,6 +65,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
         gateway: GatewayId::PayPal,
         account: "default".parse().unwrap(),
         received_at: clock::now(),
+        trace: None,
         data: EventData {
             message_id: MessageId::from_name(&key),
             source: Source::Ipn,

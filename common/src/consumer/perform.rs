@@ -17,6 +17,7 @@ use crate::metrics::{InFlight, seconds_between};
 use crate::queue::{Acker, Delivery, Destination, PublishError, QueueId, WorkQueue};
 use crate::runtime::Shell;
 use crate::stage::{Stage, StageName};
+use crate::telemetry::hop::Hop;
 
 /// The waits between publishes of one message while the broker is down: doubling, within these.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -58,24 +59,23 @@ impl<S: Stage> Performer<S> {
     pub(super) async fn perform(&self, delivery: Delivery) {
         let stage = S::NAME.as_str();
         let _held = InFlight::enter(self.shell.metrics.in_flight.with_label_values(&[stage]));
-        let span = tracing::info_span!(
-            "deliver",
-            stage,
-            message.id = %delivery.message.id,
-            message.kind = delivery.message.kind.as_str(),
-            attempt = delivery.message.headers.attempt,
-            redelivered = delivery.redelivered,
-            traceparent = delivery.message.headers.traceparent.as_deref(),
-        );
-        self.settle(delivery).instrument(span).await;
+        let span = rand::random();
+        let hop = Hop::delivered(S::NAME, &delivery.message, delivery.redelivered, span);
+        let log_span = hop.log_span();
+        self.settle(delivery, hop).instrument(log_span).await;
     }
 
-    async fn settle(&self, delivery: Delivery) {
-        let Delivery { message, acker, .. } = delivery;
+    async fn settle(&self, delivery: Delivery, mut hop: Hop) {
+        let Delivery {
+            mut message, acker, ..
+        } = delivery;
+        // Whatever follows from it, now or from the outbox, is handed on as a child of this hop.
+        message.headers.traceparent = Some(hop.context().to_string());
         let handled = AssertUnwindSafe(self.stage.handle(&message))
             .catch_unwind()
             .await;
         hit(S::NAME, Moment::AfterHandle);
+        hop.ended(outcome_of(handled.as_ref().ok()));
         let settled = match handled {
             Ok(Disposition::Forward { publish, receipt }) => {
                 self.forward(&message, publish, receipt).await
@@ -246,6 +246,16 @@ impl<S: Stage> Performer<S> {
             () = self.shell.stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+/// How a hop ended, in the words of traces; without a decision the handler panicked.
+const fn outcome_of<R>(decided: Option<&Disposition<R>>) -> &'static str {
+    match decided {
+        Some(Disposition::Forward { .. }) => "done",
+        Some(Disposition::Retry { .. }) => "retried",
+        Some(Disposition::Park { .. }) => "parked",
+        None => "panicked",
     }
 }
 

@@ -16,6 +16,8 @@
 //! | `archive` | the table of what was accepted |
 //! | `consumer` | deliveries and how they are settled |
 //! | `look` | depths, peeking |
+//! | `onlooker` | the same from another process |
+//! | `control` | a socket by which other processes of this machine take part |
 //!
 //! There is no exchange to bind to: payment events ([`Destination::Payments`]) are kept in a table,
 //! the newest 10,000, where the shop reads them ([`Embedded::announced`]).
@@ -23,6 +25,7 @@
 mod archive;
 mod batch;
 mod consumer;
+mod control;
 mod file;
 mod jobs;
 mod line;
@@ -58,6 +61,7 @@ use crate::claims::embedded::{Answer, Operation};
 use crate::message::Message;
 
 pub use self::consumer::{Acker, Consumer};
+pub use self::control::client::{Acker as RemoteAcker, Consumer as RemoteConsumer, Remote};
 pub use self::look::Announced;
 pub use self::onlooker::Onlooker;
 
@@ -127,6 +131,17 @@ impl Embedded {
                 subscriptions: Mutex::default(),
             }),
         })
+    }
+
+    /// Lets tools of the same user take part, by the control socket in `data_dir`, the folder that
+    /// this engine was opened in. From then on the engine ends with [`Embedded::close`] only.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`] when the socket cannot be made.
+    pub fn let_tools_in(&self, data_dir: &Path) -> Result<(), QueueError> {
+        let (listener, owner) = control::server::bind(data_dir)?;
+        tokio::spawn(control::server::serve(listener, owner, self.clone()));
+        Ok(())
     }
 
     /// Stores a message; it is on the disk when this returns. A dropped future may or may not have
@@ -236,6 +251,14 @@ impl Embedded {
         let name = self.inner.names.name(queue);
         let depths = self.depths().await?;
         Ok(depths.into_iter().find(|depth| depth.queue == name))
+    }
+
+    /// How many messages the archive has; `None` when it is switched off.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        archive::depth(&self.inner.readers, &self.inner.names).await
     }
 
     /// The first `limit` messages of a queue that nobody has in hand, without taking any.

@@ -207,6 +207,21 @@ impl RabbitMq {
         depths::one(&live, name).await
     }
 
+    /// The message at the head of a queue, taken and given back.
+    pub async fn head(&self, queue: QueueId) -> Result<Option<Message>, QueueError> {
+        let name = self.inner.topology.names().name(queue);
+        depths::head(&*self.consuming_live().await?, &name).await
+    }
+
+    /// How many messages the archive's stream has; `None` when there is none.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        let names = self.inner.topology.names();
+        if names.archive().is_none() {
+            return Ok(None);
+        }
+        depths::one(&*self.consuming_live().await?, names.archive_name()).await
+    }
+
     /// Reads the archive into `found`; see [`super::Queues::archived`].
     pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
         let broker = self.clone();

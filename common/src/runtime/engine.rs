@@ -41,6 +41,10 @@ pub async fn connect(settings: &Settings) -> Result<(Queues, Claims), EngineErro
                 source,
             })?;
             let queues = Embedded::open(data_dir, names).await?;
+            if let Err(error) = queues.let_tools_in(data_dir) {
+                // The flow does without; `quittance queues` is refused beside this process.
+                tracing::warn!(%error, "no tool can change queues beside this process");
+            }
             let claims = EmbeddedClaims::open(&queues, times);
             Ok((Queues::Embedded(queues), Claims::Embedded(claims)))
         }

@@ -191,15 +191,27 @@ pub async fn main_with(
     };
     telemetry::init(&settings.log);
     telemetry::log_panics();
+    telemetry::export_traces(service_name(name));
     let result = run(name, settings, routes, spawn).await;
     if let Err(error) = &result {
         tracing::error!(stage = name, error = %telemetry::chain(error), "ended");
     }
+    telemetry::stop_export(CLOSE).await;
     telemetry::flush(FLUSH);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if settings::is_bad_settings(&error) => ExitCode::from(EXIT_CONFIG),
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The name of a stage's process in a trace store, where other software has names too.
+fn service_name(stage: &'static str) -> &'static str {
+    match stage {
+        "ingest" => "quittance-ingest",
+        "verifier" => "quittance-verifier",
+        "fulfiller" => "quittance-fulfiller",
+        other => other,
     }
 }
 

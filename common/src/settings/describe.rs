@@ -11,7 +11,7 @@ use super::{
 const SET: &str = "(set)";
 
 fn wait(value: Duration) -> String {
-    humantime::format_duration(value).to_string()
+    super::span::span(value)
 }
 
 impl Settings {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reader::Reader;
+use super::span::span;
 use super::{Engine, Settings, ShopDatabase};
 
 /// Notes what does not fit together.
@@ -15,8 +16,8 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             format!(
                 "{} is not longer than verifier.postback_timeout ({}): a claim would end while \
                  its owner still waits for the gateway",
-                humantime::format_duration(verifier.claim_lease),
-                humantime::format_duration(verifier.postback_timeout),
+                span(verifier.claim_lease),
+                span(verifier.postback_timeout),
             ),
         );
     }

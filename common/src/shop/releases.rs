@@ -206,6 +206,22 @@ impl Shop {
         Ok(())
     }
 
+    /// Who has released that message already, for which reason: `(reason, who)`, oldest first.
+    pub async fn released(&self, message: MessageId) -> Result<Vec<(String, String)>, ShopError> {
+        sqlx::query(
+            "SELECT reason, released_by FROM release_request WHERE message_id = $1 \
+             ORDER BY at_ms, reason",
+        )
+        .bind(message.to_string())
+        .fetch_all(self.pool().await?)
+        .await
+        .and_then(|rows| {
+            let pair = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?));
+            rows.iter().map(pair).collect()
+        })
+        .map_err(ShopError::during("looking for releases of a message"))
+    }
+
     /// The reasons that a person has waived for `message`; none unless its bytes, gateway and
     /// account are those that the person saw.
     pub async fn waived(&self, message: &Message) -> Result<BTreeSet<Reason>, ShopError> {

@@ -17,6 +17,7 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
         gateway: crate::ids::GatewayId::PayPal,
         account: "default".parse().unwrap(),
         received_at: now(),
+        trace: None,
         data: EventData {
             message_id: MessageId::new(),
             source: Source::Ipn,

@@ -1,6 +1,7 @@
 //! `quittance queues`: how full they are, what is in them, and moving messages out and back in.
 
 mod arguments;
+mod list;
 mod look;
 
 use std::io::{BufRead as _, Write as _};
@@ -21,7 +22,7 @@ use arguments::Request;
 pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
     let settings = context.settings.load()?;
     match command {
-        Command::List => look::list(&settings, context).await,
+        Command::List(list) => list::list(&list, &settings, context).await,
         Command::Peek(peek) => look::peek(&peek, &settings, context).await,
         Command::Drain(drain) => change(drain.request(&settings)?, &settings, context).await,
         Command::Replay(replay) => change(replay.request(&settings)?, &settings, context).await,

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Exit};
 use crate::wiring::{self, Running};
 
+/// How long the last spans may take to be exported.
+const EXPORT: Duration = Duration::from_secs(2);
 /// How long the last log lines may take to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -18,6 +20,7 @@ pub(crate) async fn run(context: Context<'_>) -> anyhow::Result<Exit> {
     let settings = context.settings.load()?;
     telemetry::init(&settings.log);
     telemetry::log_panics();
+    telemetry::export_traces("quittance");
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -31,6 +34,7 @@ pub(crate) async fn run(context: Context<'_>) -> anyhow::Result<Exit> {
     if let Err(error) = &served {
         tracing::error!(error = format!("{error:#}"), "ended");
     }
+    telemetry::stop_export(EXPORT).await;
     telemetry::flush(FLUSH);
     served?;
     Ok(Exit::Done)

@@ -8,7 +8,7 @@ use quittance_common::ids::Sku;
 
 use super::{Context, Exit};
 use crate::catalogue;
-use crate::output::write_rows;
+use crate::output::{counted, write_rows};
 use crate::wiring::Books;
 
 /// What can be asked of the stock.
@@ -54,7 +54,8 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
                 .with_context(|| format!("cannot read {}", file.display()))?;
             let products = catalogue::read(std::io::BufReader::new(source))?;
             open().await?.import(&products).await?;
-            writeln!(context.out, "imported {} products", products.len())?;
+            let imported = counted(products.len(), "product");
+            writeln!(context.out, "imported {imported}")?;
         }
     }
     Ok(Exit::Done)

@@ -10,7 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quittance_common::clock;
 use quittance_common::failpoint;
 use quittance_common::message::Message;
-use quittance_common::queue::{Acker, Delivery, Destination, PublishError, QueueId, Queues, Range};
+use quittance_common::queue::{
+    Acker, Delivery, Destination, PublishError, QueueId, Queues, Range, Status,
+};
 use quittance_common::settings::Settings;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -418,7 +420,12 @@ async fn publish(queues: &Queues, to: QueueId, message: Message) -> anyhow::Resu
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let hopeless = matches!(error, PublishError::TooLarge { .. });
+        // A connection to a server that has ended is not made again.
+        let over = matches!(
+            (queues, queues.status()),
+            (Queues::Remote(_), Status::Down(_))
+        );
+        let hopeless = over || matches!(error, PublishError::TooLarge { .. });
         if hopeless || attempt == PUBLISHES {
             let what = format!("message {} could not be published", message.id);
             return Err(error).context(what);

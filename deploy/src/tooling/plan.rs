@@ -2,6 +2,7 @@
 //! effects the books have already.
 
 use jiff::Timestamp;
+use quittance_common::ids::MessageId;
 use quittance_common::message::Message;
 use quittance_common::queue::QueueId;
 use quittance_common::shop::Shop;
@@ -38,6 +39,9 @@ pub(crate) struct Row {
     /// The effects that its events have had.
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<Vec<String>>,
+    /// Which refusals of it a person has waived already, and who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<Vec<String>>,
 }
 
 /// The columns of `peek`.
@@ -80,6 +84,7 @@ impl Row {
             body: None,
             would: None,
             effects: None,
+            released: None,
         }
     }
 
@@ -95,6 +100,7 @@ impl Row {
     pub(crate) fn with_plan(mut self, would: String, past: &Past) -> Self {
         self.would = Some(would);
         self.effects = Some(past.effects.clone());
+        self.released = Some(past.released.clone());
         self
     }
 }
@@ -108,13 +114,22 @@ pub(crate) struct Past {
     applied: usize,
     /// Their effects.
     effects: Vec<String>,
+    /// `reason by who` of each release.
+    released: Vec<String>,
 }
 
 impl Past {
     /// Asks the books.
-    pub(crate) async fn of(subject: &Subject, shop: &Shop) -> anyhow::Result<Self> {
+    pub(crate) async fn of(
+        message: MessageId,
+        subject: &Subject,
+        shop: &Shop,
+    ) -> anyhow::Result<Self> {
+        let released = shop.released(message).await?;
+        let words = |(reason, who): (String, String)| format!("{reason} by {who}");
         let mut past = Self {
             told: subject.keys.len(),
+            released: released.into_iter().map(words).collect(),
             ..Self::default()
         };
         for key in &subject.keys {
@@ -144,36 +159,62 @@ pub(crate) fn would_replay(message: &Message, to: QueueId, name: &str, past: &Pa
         (_, 0) => "not applied yet: applied if the checks pass",
         _ => "partly applied before: the rest is applied if the checks pass",
     };
-    format!("to {name}; {then}")
+    let released = if past.released.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; a person has released it already ({})",
+            past.released.join(", ")
+        )
+    };
+    format!("to {name}; {then}{released}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quittance_common::ids::MessageId;
     use quittance_common::message::{Headers, MessageKind};
     use quittance_common::queue::WorkQueue;
 
-    fn would(kind: MessageKind, to: QueueId, told: usize, applied: usize) -> String {
-        let message = Message {
+    const VERIFY: QueueId = QueueId::Work(WorkQueue::Verify);
+
+    fn message(kind: MessageKind) -> Message {
+        Message {
             id: MessageId::new(),
             kind,
             content_type: String::new(),
             timestamp: Timestamp::UNIX_EPOCH,
             headers: Headers::default(),
             body: bytes::Bytes::new(),
-        };
+        }
+    }
+
+    fn would(kind: MessageKind, to: QueueId, told: usize, applied: usize) -> String {
         let past = Past {
             told,
             applied,
-            effects: Vec::new(),
+            ..Past::default()
         };
-        would_replay(&message, to, "q", &past)
+        would_replay(&message(kind), to, "q", &past)
+    }
+
+    #[test]
+    fn a_release_by_a_person_is_told() {
+        let past = Past {
+            told: 1,
+            released: vec!["amount_mismatch by kim".to_owned()],
+            ..Past::default()
+        };
+        let words = would_replay(&message(MessageKind::NotificationV1), VERIFY, "q", &past);
+        assert!(
+            words.contains("released it already (amount_mismatch by kim)"),
+            "{words}"
+        );
     }
 
     #[test]
     fn the_words_follow_from_what_the_books_have() {
-        let verify = QueueId::Work(WorkQueue::Verify);
+        let verify = VERIFY;
         let raw = MessageKind::NotificationV1;
         assert!(would(raw.clone(), verify, 1, 1).contains("nothing would change"));
         assert!(would(raw.clone(), verify, 1, 0).contains("not applied yet"));

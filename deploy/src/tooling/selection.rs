@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use quittance_common::ids::{AccountId, GatewayId, Reason};
 use quittance_common::message::Message;
+use quittance_common::settings::span::span;
 
 use super::subject::Subject;
 
@@ -132,11 +133,10 @@ impl Selection {
         put("account", &self.accounts);
         put("event", &self.events);
         put("txn", &self.txns);
-        let age = |limit: Duration| humantime::format_duration(limit).to_string();
-        all.extend(self.older_than.map(|a| format!("older-than={}", age(a))));
+        all.extend(self.older_than.map(|a| format!("older-than={}", span(a))));
         all.extend(
             self.younger_than
-                .map(|a| format!("younger-than={}", age(a))),
+                .map(|a| format!("younger-than={}", span(a))),
         );
         all.extend(
             self.attempt

@@ -196,6 +196,7 @@ impl Scene<'_> {
 
     async fn enqueue(&mut self, announcement: &Announcement) -> Result<(), ApplyError> {
         let event = self.event;
+        let announcement = announcement.clone().in_trace(event.trace);
         let outgoing =
             announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
         Ok(self.books.enqueue(&outgoing).await?)

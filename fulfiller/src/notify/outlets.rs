@@ -201,14 +201,17 @@ async fn post(
 ) -> Result<Sent, Unsent> {
     // The same at every attempt: a repeat has the same bytes.
     let at = message.headers.received_at.unwrap_or(message.timestamp);
+    // The trace goes in a header: an attempt's own span must not change the bytes.
+    let announcement = announcement.clone().in_trace(None);
     let body = json!({
         "type": announcement.news.hook_type(),
         "timestamp": clock::rfc3339_millis(at),
         "data": announcement,
     });
     let body = body.to_string().into_bytes();
+    let trace = message.headers.traceparent.as_deref();
     match hook
-        .post(announcement.message_id(), clock::now(), body)
+        .post(announcement.message_id(), clock::now(), trace, body)
         .await
     {
         Ok(()) => Ok(Sent::Done),

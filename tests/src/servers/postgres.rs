@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use rustix::process::{Signal, geteuid};
+use quittance_deploy::local::packages;
+use quittance_deploy::local::servers::postgres::Cluster;
+use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -76,20 +73,17 @@ pub struct Postgres {
 #[derive(Debug)]
 struct Place {
     folder: TempDir,
-    bin: PathBuf,
-    /// PostgreSQL refuses to run as root: the user and group that it is run as instead.
-    owner: Option<(u32, u32)>,
+    cluster: Cluster,
 }
 
 impl Postgres {
     /// A fresh cluster. It does not sync: it is thrown away, and survives `SIGKILL` all the same.
     pub async fn start() -> anyhow::Result<Self> {
-        let place = Place {
-            folder: super::folder("quittance-postgres-")?,
-            bin: bin()?,
-            owner: owner()?,
-        };
-        place.init().await?;
+        let folder = super::folder("quittance-postgres-")?;
+        let cluster = Cluster::new(folder.path(), &packages::postgres()?)?;
+        let initialised = cluster.clone();
+        tokio::task::spawn_blocking(move || initialised.initialise()).await??;
+        let place = Place { folder, cluster };
         let databases = Databases {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)),
         };
@@ -133,7 +127,7 @@ impl Postgres {
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.daemon.kill().await?;
         // They notice a little later, and a new server refuses to start beside them.
-        let data = self.place.data();
+        let data = self.place.cluster.data();
         eventually("PostgreSQL's children end", BOOT, async || {
             let mut processes = fs::read_dir("/proc").ok()?.flatten();
             let left = processes.any(|process| {
@@ -163,103 +157,10 @@ impl Postgres {
 }
 
 impl Place {
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.folder.path())
-            .current_dir(self.folder.path());
-        if let Some((user, group)) = self.owner {
-            command.uid(user).gid(group);
-        }
-        command
-    }
-
-    async fn init(&self) -> anyhow::Result<()> {
-        if let Some((user, group)) = self.owner {
-            chown(self.folder.path(), Some(user), Some(group))?;
-        }
-        let mut command = self.command("initdb");
-        command
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
-            .args(["--locale=C", "--no-sync", "--pgdata"])
-            .arg(self.data());
-        let output = tokio::process::Command::from(command)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .context("cannot run initdb")?;
-        ensure!(
-            output.status.success(),
-            "initdb: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
-    }
-
     fn spawn(&self, address: SocketAddr) -> anyhow::Result<Daemon> {
-        // A server that was killed leaves its lock file, with a pid that may be somebody else's
-        // by now; the data are ours alone.
-        let lock = self.data().join("postmaster.pid");
-        if lock.exists() {
-            fs::remove_file(&lock)?;
-        }
-        let mut command = self.command("postgres");
-        command.arg("-D").arg(self.data());
-        for setting in [
-            "listen_addresses=127.0.0.1".to_owned(),
-            format!("port={}", address.port()),
-            "unix_socket_directories=".to_owned(),
-            "fsync=off".to_owned(),
-            "max_connections=200".to_owned(),
-            "shared_buffers=32MB".to_owned(),
-        ] {
-            command.arg("-c").arg(setting);
-        }
+        let command = self.cluster.server(address, &["fsync=off"])?;
         let log = self.folder.path().join("postgres.log");
         // SIGQUIT is its immediate shutdown: quick, and its shared memory is given back.
         Daemon::spawn("PostgreSQL", command, &log, Signal::QUIT)
     }
-}
-
-/// User and group `postgres` when we are root.
-fn owner() -> anyhow::Result<Option<(u32, u32)>> {
-    if !geteuid().is_root() {
-        return Ok(None);
-    }
-    let users = fs::read_to_string("/etc/passwd")?;
-    let line = users
-        .lines()
-        .find(|line| line.starts_with("postgres:"))
-        .context("there is no user postgres to run PostgreSQL as")?;
-    let mut fields = line.split(':').skip(2).map(str::parse::<u32>);
-    match (fields.next(), fields.next()) {
-        (Some(Ok(user)), Some(Ok(group))) => Ok(Some((user, group))),
-        _ => anyhow::bail!("the line of postgres in /etc/passwd has no ids"),
-    }
-}
-
-/// The programs of the newest version that is installed.
-fn bin() -> anyhow::Result<PathBuf> {
-    let parent = Path::new("/usr/lib/postgresql");
-    let mut found: Vec<(u32, PathBuf)> = fs::read_dir(parent)
-        .with_context(|| format!("{}: is postgresql installed?", parent.display()))?
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            Some((version, entry.path().join("bin")))
-        })
-        .filter(|(_, bin)| bin.join("postgres").is_file())
-        .collect();
-    found.sort();
-    let (_, bin) = found
-        .pop()
-        .with_context(|| format!("no server below {}", parent.display()))?;
-    Ok(bin)
 }

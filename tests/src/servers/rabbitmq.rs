@@ -1,13 +1,13 @@
 //! A private RabbitMQ node with its own node name, ports, cookie and port mapper.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use quittance_deploy::local::packages;
+use quittance_deploy::local::servers::rabbitmq::Node;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -122,10 +122,7 @@ pub struct RabbitMq {
 #[derive(Debug)]
 struct Place {
     folder: TempDir,
-    sbin: PathBuf,
-    name: String,
-    epmd_port: u16,
-    dist_port: u16,
+    node: Node,
 }
 
 impl RabbitMq {
@@ -140,16 +137,20 @@ impl RabbitMq {
             amqp: SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)),
             management: SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)),
         };
-        let place = Place {
-            folder: super::folder("quittance-rabbitmq-")?,
-            sbin: sbin()?,
+        let folder = super::folder("quittance-rabbitmq-")?;
+        let node = Node {
+            folder: folder.path().to_owned(),
+            sbin: packages::rabbitmq()?,
             name: format!("q{}@localhost", broker.amqp.port()),
+            amqp: broker.amqp,
+            management_port: broker.management.port(),
             epmd_port: ports::free()?,
             dist_port: ports::free()?,
         };
-        place.write_settings(&broker, conf)?;
+        node.write_settings(conf)?;
+        let place = Place { folder, node };
         let epmd = place.spawn_epmd()?;
-        let node = place.spawn_node(&broker)?;
+        let node = place.spawn_node()?;
         let mut started = Self {
             node,
             epmd,
@@ -210,7 +211,7 @@ impl RabbitMq {
     /// Starts it again on the same ports and data, and waits until it answers.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.kill().await?;
-        self.node = self.place.spawn_node(&self.broker)?;
+        self.node = self.place.spawn_node()?;
         self.wait_until_up().await
     }
 
@@ -222,9 +223,9 @@ impl RabbitMq {
 
     /// Runs `rabbitmqctl` on this node and gives what it printed.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = self.place.command("rabbitmqctl");
+        let mut command = self.place.node.script("rabbitmqctl");
         command
-            .args(["--node", &self.place.name, "--quiet"])
+            .args(["--node", &self.place.node.name, "--quiet"])
             .args(arguments);
         let output = tokio::process::Command::from(command)
             .stdin(Stdio::null())
@@ -268,97 +269,14 @@ impl RabbitMq {
 }
 
 impl Place {
-    fn write_settings(&self, broker: &Broker, conf: &str) -> anyhow::Result<()> {
-        let folder = self.folder.path();
-        let cookie = folder.join(".erlang.cookie");
-        fs::write(&cookie, uuid::Uuid::now_v7().simple().to_string())?;
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
-        fs::write(folder.join("enabled_plugins"), "[rabbitmq_management].\n")?;
-        fs::write(folder.join("env.conf"), "")?;
-        fs::write(folder.join("advanced.config"), "[].\n")?;
-        let settings = format!(
-            "listeners.tcp.1 = {}\n\
-             management.tcp.ip = 127.0.0.1\n\
-             management.tcp.port = {}\n\
-             collect_statistics_interval = 1000\n\
-             disk_free_limit.absolute = 50MB\n\
-             log.console = true\n\
-             log.file = false\n\
-             {conf}\n",
-            broker.amqp,
-            broker.management.port(),
-        );
-        fs::write(folder.join("rabbitmq.conf"), settings)?;
-        Ok(())
-    }
-
-    /// One of RabbitMQ's own scripts, told about this node and nothing else.
-    fn command(&self, script: &str) -> Command {
-        let folder = self.folder.path();
-        let mut command = Command::new(self.sbin.join(script));
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("LANG", "C.UTF-8")
-            .env("HOME", folder)
-            .env("ERL_EPMD_PORT", self.epmd_port.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("ERL_CRASH_DUMP", "/dev/null")
-            .env("RABBITMQ_CONF_ENV_FILE", folder.join("env.conf"))
-            .env("RABBITMQ_NODENAME", &self.name);
-        command
-    }
-
     fn spawn_epmd(&self) -> anyhow::Result<Daemon> {
-        let mut command = Command::new("epmd");
-        command
-            .args(["-address", "127.0.0.1", "-port"])
-            .arg(self.epmd_port.to_string());
         let log = self.folder.path().join("epmd.log");
-        Daemon::spawn("epmd", command, &log, Signal::KILL)
+        Daemon::spawn("epmd", self.node.port_mapper(), &log, Signal::KILL)
     }
 
-    fn spawn_node(&self, broker: &Broker) -> anyhow::Result<Daemon> {
-        let folder = self.folder.path();
-        let mut command = self.command("rabbitmq-server");
-        command
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODE_PORT", broker.amqp.port().to_string())
-            .env("RABBITMQ_DIST_PORT", self.dist_port.to_string())
-            .env("RABBITMQ_MNESIA_BASE", folder.join("data"))
-            .env("RABBITMQ_LOG_BASE", folder.join("log"))
-            .env("RABBITMQ_PID_FILE", folder.join("pid"))
-            .env("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf"))
-            .env(
-                "RABBITMQ_ADVANCED_CONFIG_FILE",
-                folder.join("advanced.config"),
-            )
-            .env(
-                "RABBITMQ_ENABLED_PLUGINS_FILE",
-                folder.join("enabled_plugins"),
-            )
-            .env("RABBITMQ_GENERATED_CONFIG_DIR", folder.join("generated"))
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none \
-                 -kernel inet_dist_use_interface {127,0,0,1}",
-            );
-        let log = folder.join("rabbitmq.log");
+    fn spawn_node(&self) -> anyhow::Result<Daemon> {
+        let log = self.folder.path().join("rabbitmq.log");
         // Its data is thrown away with it: no need to wait for an orderly end.
-        Daemon::spawn("RabbitMQ", command, &log, Signal::KILL)
+        Daemon::spawn("RabbitMQ", self.node.server(), &log, Signal::KILL)
     }
-}
-
-/// The scripts themselves: the wrappers in `/usr/sbin` insist on the machine's own node.
-fn sbin() -> anyhow::Result<PathBuf> {
-    let parent = Path::new("/usr/lib/rabbitmq/lib");
-    let mut found: Vec<PathBuf> = fs::read_dir(parent)
-        .with_context(|| format!("{}: is rabbitmq-server installed?", parent.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path().join("sbin")))
-        .filter(|sbin| sbin.join("rabbitmq-server").is_file())
-        .collect();
-    found.sort();
-    found
-        .pop()
-        .with_context(|| format!("no rabbitmq-server below {}", parent.display()))
 }

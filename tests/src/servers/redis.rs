@@ -1,10 +1,10 @@
 //! A private Redis.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
+use quittance_deploy::local::{self, packages};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -109,14 +109,7 @@ impl Redis {
 }
 
 fn spawn(folder: &TempDir, address: SocketAddr) -> anyhow::Result<Daemon> {
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--bind", "127.0.0.1", "--port"])
-        .arg(address.port().to_string())
-        .arg("--dir")
-        .arg(folder.path())
-        .args(["--appendonly", "yes", "--appendfsync", "always"])
-        .args(["--save", "", "--maxmemory-policy", "noeviction"]);
+    let command = local::servers::redis::server(&packages::redis()?, address, folder.path());
     let log = folder.path().join("redis.log");
     Daemon::spawn("Redis", command, &log, Signal::KILL)
 }

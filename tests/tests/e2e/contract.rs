@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use quittance_common::claims::Claims;
 use quittance_common::claims::embedded::EmbeddedClaims;
 use quittance_common::claims::redis::RedisClaims;
-use quittance_common::queue::embedded::Embedded;
+use quittance_common::queue::embedded::{Embedded, Remote};
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{QueueId, QueueNames, Queues};
 use quittance_common::settings::ClusterSettings;
@@ -18,6 +19,20 @@ async fn the_embedded_queues_keep_the_contract() -> anyhow::Result<()> {
     contract::queues(async |names: QueueNames| {
         let own = dir.path().join(names.name(QueueId::Quarantine));
         Ok(Queues::Embedded(Embedded::open(&own, names).await?))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_at_the_control_socket_keeps_the_contract() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    contract::queues(async |names: QueueNames| {
+        let own = dir.path().join(names.name(QueueId::Quarantine));
+        // The socket's task keeps the engine.
+        let server = Embedded::open(&own, names.clone()).await?;
+        server.let_tools_in(&own)?;
+        let tool = Remote::connect(&own, names).await?;
+        Ok(Queues::Remote(tool.context("no server answers")?))
     })
     .await
 }

@@ -39,6 +39,33 @@ async fn start_with(pipeline: &mut Pipeline, more: &[(&str, &str)]) -> anyhow::R
     Ok(())
 }
 
+/// A payment for one mug.
+fn mug(txn: &str) -> Ipn {
+    Ipn::payment(txn, "MUG", 1, "9.90")
+}
+
+/// A pipeline that has died of `failpoint` over a payment for one mug, and the process to start
+/// again.
+async fn crashed(
+    engine: Engine,
+    failpoint: &str,
+    more: &[(&str, &str)],
+    txn: &str,
+) -> anyhow::Result<(Pipeline, &'static str)> {
+    let mut pipeline = Pipeline::prepare(engine).await?;
+    let victim = pipeline.binary_of("fulfiller");
+    for other in pipeline.stages() {
+        if *other != victim {
+            pipeline.start_stage(other, other, more).await?;
+        }
+    }
+    let dying = [more, &[("FAILPOINTS", failpoint)]].concat();
+    pipeline.start_stage(victim, victim, &dying).await?;
+    pipeline.accept(&mug(txn)).await?;
+    pipeline.take(victim)?.wait(PATIENCE).await?;
+    Ok((pipeline, victim))
+}
+
 /// A pipeline whose mail goes to `url`.
 async fn mailing(engine: Engine, url: &str) -> anyhow::Result<Pipeline> {
     let mut pipeline = Pipeline::prepare(engine).await?;
@@ -87,9 +114,7 @@ async fn greylisting_is_waited_out(engine: Engine) -> anyhow::Result<()> {
     let sink = SmtpSink::start().await?;
     sink.answer(Answer::Refuse(450));
     let pipeline = mailing(engine, &sink.url()).await?;
-    pipeline
-        .accept(&Ipn::payment("TXGREY", "MUG", 1, "9.90"))
-        .await?;
+    pipeline.accept(&mug("TXGREY")).await?;
     retried(&pipeline).await?;
     sink.answer(Answer::Accept);
     let mails = delivered(&sink, 1).await?;
@@ -103,9 +128,7 @@ async fn a_mail_that_a_server_refuses_is_parked(engine: Engine) -> anyhow::Resul
     let sink = SmtpSink::start().await?;
     sink.answer(Answer::Refuse(554));
     let pipeline = mailing(engine, &sink.url()).await?;
-    pipeline
-        .accept(&Ipn::payment("TXREFUSED", "MUG", 1, "9.90"))
-        .await?;
+    pipeline.accept(&mug("TXREFUSED")).await?;
     pipeline.parked("smtp_rejected", 1).await?;
     assert_eq!(pipeline.depth("notify.dead").await?, 1);
     assert_eq!(pipeline.stock("MUG").await?, (9, 0, 0), "the sale stands");
@@ -120,9 +143,7 @@ async fn a_mail_server_that_is_down_gets_the_mail_when_it_is_up(
     let mut way = ChaosProxy::start(sink.address()).await?;
     way.set(Mode::Refuse).await?;
     let pipeline = mailing(engine, &format!("smtp://{}", way.address())).await?;
-    pipeline
-        .accept(&Ipn::payment("TXDOWN", "MUG", 1, "9.90"))
-        .await?;
+    pipeline.accept(&mug("TXDOWN")).await?;
     retried(&pipeline).await?;
     way.set(Mode::Pass).await?;
     delivered(&sink, 1).await?;
@@ -137,9 +158,7 @@ async fn a_reply_that_is_lost_after_data_repeats_the_mail_under_the_same_message
     let sink = SmtpSink::start().await?;
     sink.answer(Answer::LoseReply);
     let pipeline = mailing(engine, &sink.url()).await?;
-    pipeline
-        .accept(&Ipn::payment("TXLOST", "MUG", 1, "9.90"))
-        .await?;
+    pipeline.accept(&mug("TXLOST")).await?;
     delivered(&sink, 1).await?;
     sink.answer(Answer::Accept);
     pipeline.drained().await?;
@@ -155,20 +174,8 @@ async fn a_crash_after_sending_repeats_the_mail_under_the_same_message_id(
 ) -> anyhow::Result<()> {
     let sink = SmtpSink::start().await?;
     let url = sink.url();
-    let mut pipeline = Pipeline::prepare(engine).await?;
-    let victim = pipeline.binary_of("fulfiller");
-    let mut more = by_smtp(&url).to_vec();
-    for other in pipeline.stages() {
-        if *other != victim {
-            pipeline.start_stage(other, other, &more).await?;
-        }
-    }
-    more.push(("FAILPOINTS", "notifier.after_send=return"));
-    pipeline.start_stage(victim, victim, &more).await?;
-    pipeline
-        .accept(&Ipn::payment("TXCRASH", "MUG", 1, "9.90"))
-        .await?;
-    pipeline.take(victim)?.wait(PATIENCE).await?;
+    let failpoint = "notifier.after_send=return";
+    let (mut pipeline, victim) = crashed(engine, failpoint, &by_smtp(&url), "TXCRASH").await?;
     assert_eq!(sink.messages().len(), 1, "it died after sending");
     pipeline
         .sender_forgotten("TXCRASH", "mail_received")
@@ -252,20 +259,8 @@ async fn a_crash_after_posting_repeats_the_webhook_under_the_same_id(
 ) -> anyhow::Result<()> {
     let hook = ShopHook::default();
     let url = hook.start().await?;
-    let mut pipeline = Pipeline::prepare(engine).await?;
-    let victim = pipeline.binary_of("fulfiller");
-    let mut more = notify_by_http(&url).to_vec();
-    for other in pipeline.stages() {
-        if *other != victim {
-            pipeline.start_stage(other, other, &more).await?;
-        }
-    }
-    more.push(("FAILPOINTS", "notifier.after_send=return"));
-    pipeline.start_stage(victim, victim, &more).await?;
-    pipeline
-        .accept(&Ipn::payment("TXHOOK", "MUG", 1, "9.90"))
-        .await?;
-    pipeline.take(victim)?.wait(PATIENCE).await?;
+    let (failpoint, more) = ("notifier.after_send=return", notify_by_http(&url));
+    let (mut pipeline, victim) = crashed(engine, failpoint, &more, "TXHOOK").await?;
     pipeline.sender_forgotten("TXHOOK", "mail_received").await?;
     pipeline
         .start_stage(victim, victim, &notify_by_http(&url))
@@ -328,25 +323,12 @@ async fn a_shop_that_counts_its_own_stock_is_told_by_signed_webhooks(
 
 /// Trap 73: sent before the commit, a mail could tell of what never happened.
 async fn trap_73_a_mail_leaves_after_the_commit_and_once(engine: Engine) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::prepare(engine).await?;
-    let victim = pipeline.binary_of("fulfiller");
-    for other in pipeline.stages() {
-        if *other != victim {
-            pipeline.start_stage(other, other, &[]).await?;
-        }
-    }
-    let failpoint = [("FAILPOINTS", "fulfiller.before_commit=return")];
-    pipeline.start_stage(victim, victim, &failpoint).await?;
-    pipeline
-        .accept(&Ipn::payment("TX73", "MUG", 1, "9.90"))
-        .await?;
-    pipeline.take(victim)?.wait(PATIENCE).await?;
+    let failpoint = "fulfiller.before_commit=return";
+    let (mut pipeline, victim) = crashed(engine, failpoint, &[], "TX73").await?;
     assert!(pipeline.mails()?.is_empty(), "nothing was committed");
     pipeline.start_stage(victim, victim, &[]).await?;
     pipeline.settled("TX73", "completed").await?;
-    pipeline
-        .accept(&Ipn::payment("TX73", "MUG", 1, "9.90"))
-        .await?;
+    pipeline.accept(&mug("TX73")).await?;
     pipeline.drained().await?;
     assert_eq!(pipeline.mailed(1).await?.len(), 1);
     Ok(())

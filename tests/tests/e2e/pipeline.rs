@@ -415,7 +415,12 @@ impl Pipeline {
 
     /// How many messages are on work and delay queues.
     async fn queued(&self) -> anyhow::Result<u64> {
-        let parking = |name: &str| matches!(name.rsplit('.').next(), Some("dead" | "quarantine"));
+        let parking = |name: &str| {
+            matches!(
+                name.rsplit('.').next(),
+                Some("dead" | "quarantine" | "archive")
+            )
+        };
         let queues = self.listing(&["queues", "list"]).await?;
         let left = queues
             .iter()

@@ -8,7 +8,7 @@ use super::batch::Write;
 use super::file::millis;
 use super::row::{COLUMNS, message};
 use crate::message::Message;
-use crate::queue::{ArchiveLimits, QueueError, Range};
+use crate::queue::{ArchiveLimits, Depth, QueueError, QueueNames, Range};
 
 /// Rows of one read.
 const PAGE: i64 = 256;
@@ -58,6 +58,26 @@ pub(super) async fn purge(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// How many messages there are; `None` when nothing is archived.
+pub(super) async fn depth(
+    readers: &SqlitePool,
+    names: &QueueNames,
+) -> Result<Option<Depth>, QueueError> {
+    if names.archive().is_none() {
+        return Ok(None);
+    }
+    let count: i64 = sqlx::query("SELECT COUNT(*) FROM archive")
+        .fetch_one(readers)
+        .await?
+        .try_get(0)?;
+    Ok(Some(Depth {
+        queue: names.archive_name(),
+        ready: u64::try_from(count).unwrap_or_default(),
+        unacked: 0,
+        consumers: 0,
+    }))
 }
 
 /// Sends what falls into `range` to `found`, oldest first, up to what is there now.

@@ -51,13 +51,34 @@ impl Onlooker {
         Ok(listed(&self.names, &counts, &[]))
     }
 
+    /// How many messages the archive has; `None` when it is switched off or nothing was ever
+    /// opened there.
+    ///
+    /// # Errors
+    /// [`QueueError::Store`] when the file cannot be read.
+    pub async fn archive_depth(&self) -> Result<Option<Depth>, QueueError> {
+        match &self.readers {
+            Some(readers) => archive::depth(readers, &self.names).await,
+            None => Ok(None),
+        }
+    }
+
     /// What the archive has of a time; see [`super::super::Queues::archived`].
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
         let (sender, found) = mpsc::channel(64);
-        if let Some(readers) = self.readers.clone() {
-            tokio::spawn(async move { archive::read(&readers, range, &sender).await });
-        }
+        self.archived_to(range, sender);
         found
+    }
+
+    /// The same into a channel of the caller's.
+    pub(super) fn archived_to(
+        &self,
+        range: Range,
+        found: mpsc::Sender<Result<Message, QueueError>>,
+    ) {
+        if let Some(readers) = self.readers.clone() {
+            tokio::spawn(async move { archive::read(&readers, range, &found).await });
+        }
     }
 
     /// The first `limit` messages of a queue that nobody has in hand.

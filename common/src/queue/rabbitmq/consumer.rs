@@ -148,7 +148,7 @@ impl Drop for Consumer {
 fn is_usable(delivery: &Delivery) -> bool {
     match &delivery.acker {
         crate::queue::Acker::RabbitMq(acker) => acker.inner.usable(),
-        crate::queue::Acker::Embedded(_) => true,
+        crate::queue::Acker::Embedded(_) | crate::queue::Acker::Remote(_) => true,
     }
 }
 

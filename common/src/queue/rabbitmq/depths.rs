@@ -1,11 +1,11 @@
-//! How full the queues are: by the HTTP API where it is set, else by passive declarations.
+//! How full the queues are, and what stands first: by the HTTP API where it is set, else by passive declarations.
 //!
 //! AMQP alone tells ready messages and consumers, not what consumers hold: `unacked` is 0 then.
 
 use std::collections::BTreeMap;
 
 use lapin::Channel;
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicGetOptions, BasicRejectOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
 use serde_json::Value;
@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::declare::{bounded, short, soft_error};
 use super::link::Live;
 use super::management::{Management, ManagementError};
+use super::wire;
+use crate::clock;
+use crate::message::Message;
 use crate::queue::{Depth, QueueError, QueueNames};
 
 /// Asks the HTTP API; queues that do not exist are left out.
@@ -94,6 +97,32 @@ pub(super) async fn one(live: &Live, queue: String) -> Result<Option<Depth>, Que
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(unavailable(error)),
     }
+}
+
+/// The message that would be handed out next, without a consumer: taken, and given back.
+pub(super) async fn head(live: &Live, queue: &str) -> Result<Option<Message>, QueueError> {
+    let unavailable = |error: lapin::Error| QueueError::Unavailable(error.to_string());
+    let channel = bounded(live.connection().create_channel())
+        .await
+        .map_err(unavailable)?;
+    let name = short(queue).map_err(unavailable)?;
+    let got = match bounded(channel.basic_get(name, BasicGetOptions::default())).await {
+        Ok(got) => got,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(unavailable(error)),
+    };
+    let Some(got) = got else { return Ok(None) };
+    let delivery = got.delivery;
+    let give_back = BasicRejectOptions { requeue: true };
+    delivery
+        .acker
+        .reject(give_back)
+        .await
+        .map_err(unavailable)?;
+    let message = wire::decode(&delivery.properties, delivery.data, clock::now());
+    // The broker has the rejection when it agrees to the end of the channel.
+    bounded(channel.close(200, "".into())).await.ok();
+    Ok(Some(message))
 }
 
 async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {

@@ -22,8 +22,8 @@ use crate::tooling::selection::Selection;
 /// What can be asked of the queues.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// How many messages wait where.
-    List,
+    /// How many messages wait where, and how long the first of each has waited.
+    List(List),
     /// Show the first messages of a queue; they stay where they are.
     Peek(Peek),
     /// Take messages out of a queue into a file.
@@ -34,6 +34,15 @@ pub(crate) enum Command {
     Move(Move),
     /// Delete messages for good; asks first.
     Purge(Purge),
+}
+
+/// `quittance queues list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// On a broker, look at the heads of the work queues too: each look counts as a delivery of
+    /// the message before RabbitMQ 4.3.
+    #[arg(long)]
+    pub(crate) heads: bool,
 }
 
 /// `quittance queues peek`.

@@ -1,4 +1,4 @@
-//! Looking at queues and files without changing them: list, peek, dry run.
+//! Looking at queues and files without changing them: peek, dry run.
 //!
 //! The embedded engine's file is read beside whoever owns it. A broker shows a message only by
 //! handing it out: it is held, unacked, until the look is over, and then given back.
@@ -8,10 +8,9 @@ use std::collections::HashSet;
 use quittance_common::clock;
 use quittance_common::message::Message;
 use quittance_common::queue::embedded::Onlooker;
-use quittance_common::queue::{Depth, QueueError, QueueId, Queues, Range};
+use quittance_common::queue::{QueueError, QueueId, Queues, Range};
 use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::Shop;
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,7 @@ use super::arguments::{self, Peek};
 use crate::output::write_rows;
 use crate::tooling::operation::{Job, Sink, Source, warn};
 use crate::tooling::plan::{self, PEEK_COLUMNS, PLAN_COLUMNS, Past, Row};
-use crate::tooling::selection::{Selection, age};
+use crate::tooling::selection::Selection;
 use crate::tooling::store;
 use crate::tooling::subject::Subject;
 use crate::tooling::taking::{Pass, Taking};
@@ -28,42 +27,6 @@ use crate::wiring;
 
 /// The most messages of an embedded queue that one look reads.
 const LOOK: u32 = 100_000;
-
-#[derive(Serialize)]
-struct Listed {
-    #[serde(flatten)]
-    depth: Depth,
-    /// Seconds since ingest had the message at the head; `None` when it is empty or the engine
-    /// cannot tell.
-    oldest_seconds: Option<u64>,
-}
-
-/// How many messages wait where, and for how long.
-pub(super) async fn list(settings: &Settings, context: Context<'_>) -> anyhow::Result<Exit> {
-    let depths = wiring::depths(settings).await?;
-    let names = settings.queue_names();
-    let onlooker = match &settings.engine {
-        Engine::Embedded { data_dir } => Some(Onlooker::open(data_dir, names.clone()).await?),
-        Engine::Cluster(_) => None,
-    };
-    let (now, mut rows) = (clock::now(), Vec::new());
-    for depth in depths {
-        let mut oldest_seconds = None;
-        if let (Some(onlooker), Some(queue)) = (&onlooker, names.parse(&depth.queue))
-            && depth.ready > 0
-        {
-            let head = onlooker.peek(queue, 1).await?;
-            oldest_seconds = head.first().map(|message| age(message, now).as_secs());
-        }
-        rows.push(Listed {
-            depth,
-            oldest_seconds,
-        });
-    }
-    let columns = ["queue", "ready", "unacked", "consumers", "oldest_seconds"];
-    write_rows(context.out, context.form, &columns, &rows)?;
-    Ok(Exit::Done)
-}
 
 /// The first messages of a queue.
 pub(super) async fn peek(
@@ -116,7 +79,7 @@ pub(super) async fn plan(
     let (now, mut rows) = (clock::now(), Vec::new());
     for message in &messages {
         let subject = Subject::of(message, settings);
-        let past = Past::of(&subject, &shop).await?;
+        let past = Past::of(message.id, &subject, &shop).await?;
         let would = match (&job.sink, &job.marking) {
             (Sink::Queue(to, name), Some(_)) => plan::would_replay(message, *to, name, &past),
             (Sink::Queue(to, name), None) => match plan::would_replay(message, *to, name, &past) {

@@ -26,11 +26,16 @@ pub fn free() -> anyhow::Result<u16> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(port);
-        if is_new && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_new && is_free(port) {
             return Ok(port);
         }
     }
     bail!("no free port found on 127.0.0.1 after {TRIES} tries");
+}
+
+/// Whether nothing listens on a port of 127.0.0.1.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,25 @@
+//! The cluster engine on one machine, without containers: private servers from the machine's own
+//! packages, the services in several instances, the sandbox gateway.
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`packages`] | what must be installed, and how to say that it is not |
+//! | [`ports`] | free ports |
+//! | [`servers`] | how each server is started privately; nothing is run there |
+//! | `plan` | which ports and files a folder's cluster has; kept over a stop |
+//! | [`child`] | processes that outlive their starter, and ending exactly those |
+//! | `state` | what runs in a folder: the file that `down` reads |
+//! | [`up`], [`down`] | the order of starting and stopping |
+//!
+//! It is for developing and trying out: whoever can log in to the machine can reach the servers.
+
+pub mod child;
+pub mod down;
+pub mod packages;
+mod plan;
+pub mod ports;
+pub mod servers;
+pub mod state;
+pub mod up;
+
+pub use plan::Instances;

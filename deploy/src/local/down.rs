@@ -1,0 +1,73 @@
+//! Stopping what was started in a folder, and nothing else.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use futures_util::future::join_all;
+
+use super::child::{Child, Role};
+use super::state::{Lock, State};
+
+/// What there was to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// So many processes ran, and have ended.
+    Stopped(usize),
+    /// Nothing ran.
+    Nothing,
+}
+
+/// Stops everything that `up` started in `folder`; with `purge` the folder is removed, too.
+///
+/// # Errors
+/// When a process cannot be ended; the others are, and the same command goes on.
+pub async fn down(folder: &Path, purge: bool) -> anyhow::Result<Down> {
+    if !folder.is_dir() {
+        return Ok(Down::Nothing);
+    }
+    let lock = Lock::take(folder)?;
+    let found = State::load(folder)?;
+    // Only a folder that `up` has made is ever removed.
+    let is_ours = found.is_some() || folder.join("plan.json").is_file();
+    let stopped = match found {
+        None => Down::Nothing,
+        Some(state) => {
+            let running = state.processes.iter().filter(|child| child.is_running());
+            let count = running.count();
+            end_all(&state.processes).await?;
+            if count == 0 {
+                Down::Nothing
+            } else {
+                Down::Stopped(count)
+            }
+        }
+    };
+    State::forget(folder)?;
+    if purge {
+        anyhow::ensure!(
+            is_ours,
+            "{} was not made by `quittance up`: not removed",
+            folder.display()
+        );
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    drop(lock);
+    Ok(stopped)
+}
+
+/// Ends `processes` in the order of their roles. One that cannot be ended does not keep the others.
+pub(super) async fn end_all(processes: &[Child]) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    for roles in Role::STOPPING {
+        let together = processes
+            .iter()
+            .filter(|child| roles.contains(&child.role))
+            .map(Child::end);
+        for ended in join_all(together).await {
+            result = result.and(ended);
+        }
+    }
+    result
+}
