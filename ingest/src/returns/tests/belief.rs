@@ -99,3 +99,20 @@ async fn a_payment_to_somebody_else_or_of_another_token_shows_nothing() {
     assert_eq!(other.state(QUERY).await, "waiting");
     assert!(other.published().is_empty());
 }
+
+#[tokio::test]
+async fn trap_79_a_post_without_a_token_leads_to_a_page_and_none_of_it_is_processed() {
+    let gateway = gateway(&[PAID]).await;
+    let shop = shop(&gateway.url, 1, &[]);
+    let post = Request::builder()
+        .method("POST")
+        .uri("/return/paypal/default")
+        .header("content-type", accept::FORM);
+    let body = "payment_status=Completed&txn_id=TXRETURN0001&mc_gross=12.50&mc_currency=EUR\
+                &receiver_id=SHOPID0000001&invoice=1001";
+    let seen = shop.ask(0, post, body).await;
+    assert_eq!((seen.status, seen.header("location")), (303, "?"));
+    assert_eq!(shop.state("?").await, "unknown");
+    assert!(shop.published().is_empty(), "unsigned data is no evidence");
+    assert_eq!(gateway.asked(), 0);
+}
