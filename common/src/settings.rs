@@ -71,6 +71,8 @@ pub struct Settings {
     pub rules: Rules,
     /// `[archive]`: what is kept of it; `None` when it is off.
     pub archive: Option<ArchiveLimits>,
+    /// `[retention]`.
+    pub retention: RetentionSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -366,6 +368,14 @@ pub struct Account {
     pub pdt_url: Url,
     /// `checkout_url`: where payment links lead; by environment unless set.
     pub checkout_url: Url,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// `personal_data`, default 365 days: how long the shop database keeps who paid and the bytes
+    /// of parked messages. `None` when it is `off`: for ever.
+    pub personal_data: Option<Duration>,
 }
 
 /// `[log]`.

@@ -78,7 +78,9 @@ impl Refused {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unreadable(_) | Self::Terms(_) | Self::NoAccount(_) => StatusCode::BAD_REQUEST,
-            Self::Register(RegisterError::Shop(ShopError::OrderDiffers(_))) => StatusCode::CONFLICT,
+            Self::Register(
+                RegisterError::Cancelled(_) | RegisterError::Shop(ShopError::OrderDiffers(_)),
+            ) => StatusCode::CONFLICT,
             Self::Register(RegisterError::Link(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Register(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

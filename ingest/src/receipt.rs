@@ -10,7 +10,7 @@ use quittance_common::ids::{MessageId, TxnId};
 use quittance_common::lookups::LookupKey;
 use quittance_common::notification::{Payee, RawNotification};
 use quittance_common::settings::Account;
-use quittance_common::shop::PaymentRow;
+use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 use quittance_common::status::{PaymentStatus, PendingReason};
 use serde::Serialize;
 
@@ -299,6 +299,16 @@ pub fn booked<'a>(
             value: row.amount.clone(),
             currency: row.currency.clone(),
         }),
+    })
+}
+
+/// Whether a genuine message about the payment of `key` was refused by a check and waits for a person.
+pub fn is_held(parked: &[ParkedRow], key: &LookupKey) -> bool {
+    parked.iter().any(|row| {
+        row.state == ParkedState::Waiting
+            && row.outcome == "refused"
+            && row.txn_id == key.token.as_str()
+            && row.account == key.account.as_str()
     })
 }
 

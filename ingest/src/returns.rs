@@ -277,8 +277,8 @@ impl Returns {
         if booked.is_some() {
             return Ok(booked);
         }
-        let held = shop.is_held(key.gateway, &key.account, key.token.as_str());
-        Ok(held.await?.then_some(Booked::HELD))
+        let parked = shop.parked_about(key.token.as_str()).await?;
+        Ok(receipt::is_held(&parked, key).then_some(Booked::HELD))
     }
 
     /// A buyer who was sent back by POST comes without cookies and with fields that anybody may

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Order;
 use super::link::{Link, LinkError};
+use crate::ids::OrderId;
 use crate::settings::{Account, Settings};
 use crate::shop::{Shop, ShopError};
 
@@ -14,6 +15,9 @@ pub enum RegisterError {
     /// There is no link to be had for it.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The shop has cancelled it.
+    #[error("order `{0}` is cancelled: money that comes for it is for a person, so it has no link")]
+    Cancelled(OrderId),
     /// The shop database failed, or has an order of that id with other terms.
     #[error(transparent)]
     Shop(#[from] ShopError),
@@ -36,6 +40,9 @@ pub async fn register(
     if there.get(&order.id).is_some_and(|there| there != order) {
         // Said before anything about prices: it is the first thing to know.
         return Err(ShopError::OrderDiffers(order.id.to_string()).into());
+    }
+    if shop.is_cancelled(&order.id).await? {
+        return Err(RegisterError::Cancelled(order.id.clone()));
     }
     let offers = shop.offers(order.lines.keys()).await?;
     let link = Link::of(order, account, &offers, settings)?;

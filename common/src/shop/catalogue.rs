@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, millis};
+use super::{Shop, ShopError, millis, row};
 use crate::ids::Sku;
-use crate::money::{Currency, Money};
+use crate::money::Money;
 use crate::order::link::{Offer, Offers};
 
 /// One line of `quittance stock list`.
@@ -139,12 +139,9 @@ impl Shop {
                 .await
                 .map_err(ShopError::during(doing))?;
             if let Some(row) = row {
-                let minor: i64 = row.try_get(1).map_err(ShopError::during(doing))?;
-                let code: String = row.try_get(2).map_err(ShopError::during(doing))?;
-                let currency: Currency = code.parse().map_err(ShopError::unreadable("currency"))?;
                 let offer = Offer {
                     name: row.try_get(0).map_err(ShopError::during(doing))?,
-                    price: Money::from_minor(minor, currency),
+                    price: row::amount(&row, 1, 2, doing)?,
                 };
                 offers.insert(sku.clone(), offer);
             }
@@ -190,19 +187,13 @@ async fn write_operator_move(
 }
 
 fn read_stock(row: &AnyRow) -> Result<StockRow, sqlx::Error> {
-    let minor: i64 = row.try_get(5)?;
-    let code: String = row.try_get(6)?;
-    let price = code.parse().map_or_else(
-        |_| minor.to_string(),
-        |currency: Currency| Money::from_minor(minor, currency).value(),
-    );
     Ok(StockRow {
         sku: row.try_get(0)?,
         on_hand: row.try_get(1)?,
         reserved: row.try_get(2)?,
         backordered: row.try_get(3)?,
         name: row.try_get(4)?,
-        price,
-        currency: code,
+        price: row::value(row::told_amount(row, 5, 6)?),
+        currency: row.try_get(6)?,
     })
 }

@@ -4,6 +4,7 @@
 
 mod books;
 mod buyer;
+mod cancellations;
 mod checkout;
 mod claims;
 mod contract;
@@ -13,6 +14,7 @@ mod forgeries;
 mod gateway;
 mod harness;
 mod http_in;
+mod local_cluster;
 mod manifests;
 mod metrics;
 mod notices;
@@ -23,9 +25,11 @@ mod pipeline;
 mod rabbitmq;
 mod receipt;
 mod returns;
+mod rolling;
 mod rules;
 mod settings;
 mod shop;
 mod tooling;
 mod topology;
+mod traces;
 mod traps;
