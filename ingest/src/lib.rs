@@ -7,6 +7,7 @@
 //! | [`http`] | one request: read, publish, answer |
 //! | [`receipt`] | what a returning buyer is shown; pure |
 //! | [`returns`] | the page that buyers come back to, and the look-up behind it |
+//! | [`orders`] | orders that the shop registers on the admin listener |
 //! | [`server`] | connections: accept, time out, drain |
 //! | [`metrics`] | what is counted |
 //! | [`run`](mod@run) | the stage as a task of a process |
@@ -17,6 +18,7 @@ pub mod accept;
 pub mod connections;
 pub mod http;
 pub mod metrics;
+pub mod orders;
 pub mod receipt;
 pub mod returns;
 pub mod run;

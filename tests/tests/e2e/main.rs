@@ -3,10 +3,13 @@
 #![cfg(test)]
 
 mod books;
+mod buyer;
 mod cancellations;
+mod checkout;
 mod claims;
 mod contract;
 mod crashes;
+mod demo_web;
 mod exported;
 mod forgeries;
 mod gateway;
