@@ -21,6 +21,7 @@ pub mod parked;
 pub mod releases;
 pub mod reservation;
 pub mod retention;
+mod risk;
 mod row;
 mod schema;
 pub mod stock;

@@ -6,6 +6,7 @@ mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -296,6 +297,8 @@ impl Books {
 pub struct Running {
     /// The shop database that the stages write.
     pub books: Books,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
     process: Process,
 }
 
@@ -306,9 +309,15 @@ impl Running {
         let books = Books {
             shop: Shop::lazy(&settings.shop_database)?,
         };
-        let mut process = Process::start(settings).await?;
+        let routes = quittance_ingest::orders::router(&settings)?;
+        let mut process = Process::start_with(settings, routes).await?;
         stages::spawn(&mut process, listener)?;
-        Ok(Self { books, process })
+        let admin = process.admin_address;
+        Ok(Self {
+            books,
+            admin,
+            process,
+        })
     }
 
     /// How full the queues are.

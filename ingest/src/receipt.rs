@@ -10,7 +10,7 @@ use quittance_common::ids::{MessageId, TxnId};
 use quittance_common::lookups::LookupKey;
 use quittance_common::notification::{Payee, RawNotification};
 use quittance_common::settings::Account;
-use quittance_common::shop::PaymentRow;
+use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 use quittance_common::status::{PaymentStatus, PendingReason};
 use serde::Serialize;
 
@@ -139,6 +139,17 @@ pub struct Booked {
     pub state: Option<State>,
     /// The gross, if an event told one.
     pub amount: Option<Amount>,
+    /// Whether it is genuine, was refused by our checks, and waits for a person.
+    pub held: bool,
+}
+
+impl Booked {
+    /// No payment yet: its message waits for a person.
+    pub const HELD: Self = Self {
+        state: None,
+        amount: None,
+        held: true,
+    };
 }
 
 /// What is shown.
@@ -148,6 +159,8 @@ pub struct Receipt {
     pub state: State,
     /// Whether the books say so; otherwise the gateway alone does.
     pub confirmed: bool,
+    /// Whether it is pending because it waits for a person here.
+    pub held: bool,
     /// Why it is pending, if the gateway told.
     pub reason: Option<PendingReason>,
     /// The gross.
@@ -164,6 +177,7 @@ impl Receipt {
         Self {
             state: State::Unknown,
             confirmed: false,
+            held: false,
             reason: None,
             amount: None,
             transaction: None,
@@ -174,9 +188,14 @@ impl Receipt {
     /// Puts together what is known about the payment of `key`; `first` says whether the browser is
     /// the one that came back first.
     pub fn of(key: &LookupKey, booked: Option<Booked>, told: Option<Told>, first: bool) -> Self {
-        let (booked_state, booked_amount) =
-            booked.map_or((None, None), |booked| (booked.state, booked.amount));
         let told_state = told.as_ref().map(|told| told.state);
+        // What we hold is ours to tell only where the gateway says that it was paid to us.
+        let paid_to_us = matches!(told_state, Some(State::Paid | State::Pending));
+        let (booked_state, booked_amount, held) = match booked {
+            Some(booked) if booked.held && paid_to_us => (Some(State::Pending), None, true),
+            Some(booked) => (booked.state, booked.amount, false),
+            None => (None, None, false),
+        };
         let state = booked_state.or(told_state).unwrap_or(State::Waiting);
         let (reason, told_amount, details) = told.map_or((None, None, None), |told| {
             (told.reason, told.amount, Some(told.details))
@@ -184,7 +203,8 @@ impl Receipt {
         Self {
             state,
             confirmed: booked_state.is_some(),
-            reason: reason.filter(|_| state == State::Pending),
+            held,
+            reason: reason.filter(|_| state == State::Pending && !held),
             amount: booked_amount.or(told_amount),
             transaction: Some(key.token.as_str().to_owned()),
             details: details.filter(|_| first),
@@ -274,10 +294,21 @@ pub fn booked<'a>(
     let told = !row.amount.is_empty() && !row.currency.is_empty();
     Some(Booked {
         state: State::of_books(&row.status),
+        held: false,
         amount: told.then(|| Amount {
             value: row.amount.clone(),
             currency: row.currency.clone(),
         }),
+    })
+}
+
+/// Whether a genuine message about the payment of `key` was refused by a check and waits for a person.
+pub fn is_held(parked: &[ParkedRow], key: &LookupKey) -> bool {
+    parked.iter().any(|row| {
+        row.state == ParkedState::Waiting
+            && row.outcome == "refused"
+            && row.txn_id == key.token.as_str()
+            && row.account == key.account.as_str()
     })
 }
 

@@ -29,7 +29,7 @@ use quittance_common::clock;
 use quittance_common::gateway::paypal::pdt::Token;
 use quittance_common::lookups::{KeptAnswer, LookupKey, Lookups};
 use quittance_common::settings::{Account, Settings};
-use quittance_common::shop::Shop;
+use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
@@ -257,9 +257,8 @@ impl Returns {
     }
 
     async fn booked(&self, key: &LookupKey) -> Option<Booked> {
-        let reading = self.0.shop.payment_story(key.token.as_str());
-        match tokio::time::timeout(BOOKS, reading).await {
-            Ok(Ok(stories)) => receipt::booked(stories.iter().map(|story| &story.payment), key),
+        match tokio::time::timeout(BOOKS, self.read_books(key)).await {
+            Ok(Ok(booked)) => booked,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a return page is shown without the books");
                 None
@@ -269,6 +268,17 @@ impl Returns {
                 None
             }
         }
+    }
+
+    async fn read_books(&self, key: &LookupKey) -> Result<Option<Booked>, ShopError> {
+        let shop = &self.0.shop;
+        let stories = shop.payment_story(key.token.as_str()).await?;
+        let booked = receipt::booked(stories.iter().map(|story| &story.payment), key);
+        if booked.is_some() {
+            return Ok(booked);
+        }
+        let parked = shop.parked_about(key.token.as_str()).await?;
+        Ok(receipt::is_held(&parked, key).then_some(Booked::HELD))
     }
 
     /// A buyer who was sent back by POST comes without cookies and with fields that anybody may

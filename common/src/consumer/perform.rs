@@ -69,13 +69,17 @@ impl<S: Stage> Performer<S> {
         let Delivery {
             mut message, acker, ..
         } = delivery;
+        let waiting = &self.shell.metrics.waiting;
+        waiting.delivered(self.work, message.timestamp);
         // Whatever follows from it, now or from the outbox, is handed on as a child of this hop.
         message.headers.traceparent = Some(hop.context().to_string());
         let handled = AssertUnwindSafe(self.stage.handle(&message))
             .catch_unwind()
             .await;
         hit(S::NAME, Moment::AfterHandle);
-        hop.ended(outcome_of(handled.as_ref().ok()));
+        let outcome = outcome_of(handled.as_ref().ok());
+        tracing::debug!(outcome, "decided");
+        hop.ended(outcome);
         let settled = match handled {
             Ok(Disposition::Forward { publish, receipt }) => {
                 self.forward(&message, publish, receipt).await
@@ -184,10 +188,7 @@ impl<S: Stage> Performer<S> {
             tracing::info!(reason, wait = %rung, "will be tried again");
         } else {
             let queue = self.shell.names.name(to);
-            metrics
-                .dead_letters_total
-                .with_label_values(&[queue.as_str(), reason])
-                .inc();
+            metrics.parked(&queue, reason);
             tracing::warn!(reason, queue, "parked");
         }
         Ok(())

@@ -38,6 +38,17 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             ),
         );
     }
+    if settings.admin.token.is_some()
+        && settings.public_url.is_none()
+        && !reader.is_wrong(&["public_url"])
+    {
+        reader.mistake(
+            "public_url",
+            "is needed with admin.token: payment links name the address under which buyers and \
+             the gateway reach ingest, such as `https://shop.example/`"
+                .to_owned(),
+        );
+    }
     for rule in settings.rules.set() {
         if let Some(account) = &rule.when.account
             && !settings.accounts.iter().any(|own| own.id == *account)

@@ -79,6 +79,21 @@ impl Shop {
         Ok(found)
     }
 
+    /// Whether the shop has cancelled the order of that id; false when none is registered.
+    pub async fn is_cancelled(&self, id: &OrderId) -> Result<bool, ShopError> {
+        let doing = "looking an order up";
+        let row = sqlx::query("SELECT cancelled_at FROM shop_order WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await
+            .map_err(ShopError::during(doing))?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let at: i64 = row.try_get(0).map_err(ShopError::during(doing))?;
+        Ok(at != 0)
+    }
+
     /// Every registered order, by id.
     pub async fn order_list(&self) -> Result<Vec<OrderRow>, ShopError> {
         let doing = "listing orders";

@@ -7,8 +7,8 @@ use crate::event::{Environment, EventType};
 use crate::ids::GatewayId;
 
 impl Shop {
-    /// The subscriptions among `ids` that are in force or that a payment was made for: what opened
-    /// them has passed the checks. One that is only known by its end is not among them.
+    /// The subscriptions among `ids` that are signed up for and not ended, or that a payment was made
+    /// for: what opened them has passed the checks. One that is only known by its end is not among them.
     pub async fn subscriptions_in_force(
         &self,
         gateway: GatewayId,
@@ -24,7 +24,7 @@ impl Shop {
         for id in ids {
             let subject = SubjectKey::subscription(gateway, environment, id);
             let row = sqlx::query(
-                "SELECT 1 FROM payment WHERE subject = $1 AND status = 'active' UNION ALL \
+                "SELECT 1 FROM payment WHERE subject = $1 AND status IN ('active', 'signed_up') UNION ALL \
                  SELECT 1 FROM event WHERE about = $1 AND type = $2 LIMIT 1",
             )
             .bind(subject.as_str())

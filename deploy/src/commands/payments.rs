@@ -7,6 +7,7 @@ use quittance_common::ids::TxnId;
 use quittance_common::shop::{ParkedRow, ParkedState, ReleaseOutcome};
 
 use super::{Context, Exit};
+use crate::operator;
 use crate::output::{Form, write_rows};
 use crate::story;
 use crate::wiring::{Books, PaymentQuery};
@@ -138,7 +139,7 @@ async fn release(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     anyhow::ensure!(!because.trim().is_empty(), "--because must say something");
-    let by = by.unwrap_or_else(system_user);
+    let by = by.unwrap_or_else(operator::system_user);
     let outcomes = books.release(txn, by.clone(), because).await?;
     anyhow::ensure!(
         !outcomes.is_empty(),
@@ -180,18 +181,4 @@ fn why_not(row: &ParkedRow) -> String {
         "{reason}: only the gateway can say that a message is genuine, and only a refusal by a \
          check can be waived"
     )
-}
-
-/// The name of the user that this process belongs to, or else the number.
-pub(crate) fn system_user() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    users
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-        })
-        .unwrap_or_else(|| format!("uid {uid}"))
 }

@@ -167,7 +167,6 @@ mod tests {
 
     const SETTINGS: &str = "[[account]]\nreceivers = [\"pay@shop.example\", \"SHOPID0000001\"]\n\
         [[account]]\nid = \"other\"\nreceivers = [\"other@shop.example\"]\n\
-        [[account]]\nid = \"test\"\nenvironment = \"sandbox\"\nreceivers = [\"pay@shop.example\"]\n\
         [[rule]]\nevent = \"subscription.*\"\naction = \"ignore\"\n\
         [[rule]]\nitem = \"EBOOK-*\"\naction = \"record\"\n\
         [[rule]]\nevent = \"payment.completed\"\nnotify = \"none\"\n";
@@ -229,9 +228,10 @@ mod tests {
     fn what_the_checks_refuse_reaches_no_rule() {
         let body = format!("{PAYMENT}MUG");
         let twice = format!("{body}&mc_gross=1.00");
+        let play = format!("{body}&test_ipn=1");
         for (account, body, reason) in [
             ("other", &body, "receiver_mismatch"),
-            ("test", &body, "environment_mismatch"),
+            ("default", &play, "environment_mismatch"),
             ("default", &twice, "ambiguous_field"),
         ] {
             let rows = foretold(account, body);

@@ -29,7 +29,22 @@ fn booked_of(status: &str) -> Booked {
     Booked {
         state: State::of_books(status),
         amount: None,
+        held: false,
     }
+}
+
+#[test]
+fn what_our_checks_hold_is_never_shown_as_paid_and_only_to_who_paid_us() {
+    let of = |state| Receipt::of(&key(), Some(Booked::HELD), Some(told_of(state)), true);
+    for state in [State::Paid, State::Pending] {
+        let receipt = of(state);
+        assert_eq!((receipt.state, receipt.held), (State::Pending, true));
+        assert!(receipt.confirmed && receipt.is_open());
+        assert_eq!(receipt.reason, None, "the gateway's reason is not ours");
+    }
+    assert_eq!(of(State::Unknown).state, State::Unknown);
+    let unheard = Receipt::of(&key(), Some(Booked::HELD), None, true);
+    assert_eq!((unheard.state, unheard.held), (State::Waiting, false));
 }
 
 #[test]

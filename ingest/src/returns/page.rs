@@ -78,6 +78,8 @@ struct ItemView<'a> {
 struct Json<'a> {
     state: &'static str,
     confirmed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     seen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -136,7 +138,7 @@ impl Pages {
             title: words::title(language, receipt.state),
             lead: words::lead(language, receipt),
             reason: receipt.reason.as_ref().map(PendingReason::as_str),
-            next: words::next(language, receipt.state),
+            next: words::next(language, receipt),
             amount: receipt
                 .amount
                 .as_ref()
@@ -168,6 +170,7 @@ pub fn json(receipt: &Receipt) -> String {
     let json = Json {
         state: receipt.state.as_str(),
         confirmed: receipt.confirmed,
+        held: receipt.held,
         seen: seen(receipt),
         reason: receipt.reason.as_ref().map(PendingReason::as_str),
         amount: receipt.amount.as_ref().map(|amount| amount.value.as_str()),
@@ -204,6 +207,7 @@ fn sample() -> Receipt {
     Receipt {
         state: State::Pending,
         confirmed: false,
+        held: false,
         reason: Some(PendingReason::Echeck),
         amount: Some(amount.clone()),
         transaction: Some("transaction".to_owned()),
@@ -222,7 +226,8 @@ fn seen(receipt: &Receipt) -> String {
     } else {
         "gateway"
     };
-    format!("{}-{by}", receipt.state.as_str())
+    let held = if receipt.held { "-held" } else { "" };
+    format!("{}-{by}{held}", receipt.state.as_str())
 }
 
 /// The file of the folder, or the text that is built in.

@@ -23,8 +23,8 @@ on_both_engines!(
 
 /// The identity token of the stand-in.
 pub(crate) const IDENTITY: &str = "sandbox-identity-token";
-const TOKEN: (&str, &str) = ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", IDENTITY);
-const COOKIES: (&str, &str) = (
+pub(crate) const TOKEN: (&str, &str) = ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", IDENTITY);
+pub(crate) const COOKIES: (&str, &str) = (
     "QUITTANCE_PDT__COOKIE_SECRET",
     "0123456789abcdef0123456789abcdef",
 );

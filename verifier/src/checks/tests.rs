@@ -24,6 +24,7 @@ fn account(receivers: &[&str]) -> Account {
         pdt_token: None,
         postback_url: "http://127.0.0.1/".parse().unwrap(),
         pdt_url: "http://127.0.0.1/".parse().unwrap(),
+        checkout_url: "http://127.0.0.1/".parse().unwrap(),
     }
 }
 

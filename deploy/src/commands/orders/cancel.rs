@@ -9,8 +9,8 @@ use quittance_common::shop::{Cancelled, OrderRow};
 use quittance_fulfiller::fulfil::{Affected, Cancellation};
 use serde::Serialize;
 
-use crate::commands::payments::system_user;
 use crate::commands::{Context, Exit};
+use crate::operator::system_user;
 use crate::output::{Form, plain, write_json};
 use crate::wiring::Books;
 
