@@ -234,6 +234,10 @@ fn check_reading(
     if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
+    if data.lines.iter().any(|line| !line.options.is_empty()) {
+        // Neither orders nor the catalogue know options; a dearer one may have been chosen.
+        notes.flag(Reason::of("options_not_checked"));
+    }
     Ok(Passed {
         flags: Vec::new(),
         asked: expected.asked(),

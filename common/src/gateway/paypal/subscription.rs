@@ -103,7 +103,7 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         context.txn_type,
         Some(TxnType::SubscrSignup | TxnType::SubscrModify)
     ) {
-        data.terms = terms(fields)?;
+        data.terms = terms(fields);
         context.add_lines(&mut data, &mut doubts)?;
     }
     let event_type = EventType::SubscriptionChanged;
@@ -121,24 +121,26 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
     })
 }
 
-/// What was agreed: a button's amounts and periods, and so the buyer's browser's word.
-fn terms(fields: &Fields) -> Result<Vec<BillingPeriod>, ReadError> {
-    let currency = amount::currency(fields)?;
-    let mut terms = Vec::new();
-    for number in 1..=BillingPeriod::REGULAR {
-        let named = |stem: &str| format!("{stem}{number}");
-        let (mc, dollars) = (named("mc_amount"), named("amount"));
-        let amount = amount::money_or_dollars(fields, &mc, &dollars, currency)?;
-        let length = fields.owned(&named("period"));
-        if amount.is_some() || length.is_some() {
-            terms.push(BillingPeriod {
+/// What was agreed: a button's amounts and periods, and so the buyer's browser's word. An amount
+/// that cannot be read is none, which is never what was asked.
+fn terms(fields: &Fields) -> Vec<BillingPeriod> {
+    let currency = amount::currency(fields).ok().flatten();
+    (1..=BillingPeriod::REGULAR)
+        .filter_map(|number| {
+            let named = |stem: &str| format!("{stem}{number}");
+            let (name, dollars) = (named("mc_amount"), named("amount"));
+            let length = fields.owned(&named("period"));
+            let is_there = [&name, &dollars]
+                .into_iter()
+                .any(|name| fields.text(name).is_some());
+            (is_there || length.is_some()).then(|| BillingPeriod {
                 number,
-                amount,
+                amount: amount::money_or_dollars(fields, &name, &dollars, currency)
+                    .unwrap_or_default(),
                 length,
-            });
-        }
-    }
-    Ok(terms)
+            })
+        })
+        .collect()
 }
 
 /// The dates as seconds since 1970, so that their spelling does not matter; a text that is no date

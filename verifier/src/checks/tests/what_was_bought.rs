@@ -55,6 +55,24 @@ fn a_message_that_names_only_the_order_bought_what_was_ordered() {
 }
 
 #[test]
+fn options_that_nothing_compares_are_told() {
+    let mut large = line("POT", 1);
+    large.options = vec![("Size".to_owned(), "XXL".to_owned())];
+    let flagged = |order: Option<&str>| {
+        let flags = vec!["options_not_checked".to_owned()];
+        Ok((flags, order.map(str::to_owned)))
+    };
+    let pot = || paid("20.00 EUR", vec![large.clone()]);
+    assert_eq!(checked(&pot(), &known(&[]), policy(&[])), flagged(None));
+    let known = known(&[order("1001", "20.00 EUR", &[("POT", 1)])]);
+    let ordered = with_invoice(pot(), "1001");
+    assert_eq!(
+        checked(&ordered, &known, policy(&[])),
+        flagged(Some("1001"))
+    );
+}
+
+#[test]
 fn an_order_without_items_buys_nothing_that_is_worth_more() {
     let known = known(&[order("1001", "20.00 EUR", &[])]);
     let pay = |lines| {
