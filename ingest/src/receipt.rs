@@ -14,6 +14,10 @@ use quittance_common::shop::PaymentRow;
 use quittance_common::status::{PaymentStatus, PendingReason};
 use serde::Serialize;
 
+mod handling;
+
+pub use handling::Handling;
+
 /// How a payment stands, as far as its buyer is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +143,8 @@ pub struct Booked {
     pub state: Option<State>,
     /// The gross, if an event told one.
     pub amount: Option<Amount>,
+    /// What becomes of the goods, as far as there is something to say.
+    pub handling: Option<Handling>,
 }
 
 /// What is shown.
@@ -148,6 +154,8 @@ pub struct Receipt {
     pub state: State,
     /// Whether the books say so; otherwise the gateway alone does.
     pub confirmed: bool,
+    /// What becomes of the goods; said only of what is paid or on its way.
+    pub handling: Option<Handling>,
     /// Why it is pending, if the gateway told.
     pub reason: Option<PendingReason>,
     /// The gross.
@@ -164,6 +172,7 @@ impl Receipt {
         Self {
             state: State::Unknown,
             confirmed: false,
+            handling: None,
             reason: None,
             amount: None,
             transaction: None,
@@ -174,8 +183,9 @@ impl Receipt {
     /// Puts together what is known about the payment of `key`; `first` says whether the browser is
     /// the one that came back first.
     pub fn of(key: &LookupKey, booked: Option<Booked>, told: Option<Told>, first: bool) -> Self {
-        let (booked_state, booked_amount) =
-            booked.map_or((None, None), |booked| (booked.state, booked.amount));
+        let (booked_state, booked_amount, handling) = booked.map_or((None, None, None), |booked| {
+            (booked.state, booked.amount, booked.handling)
+        });
         let told_state = told.as_ref().map(|told| told.state);
         let state = booked_state.or(told_state).unwrap_or(State::Waiting);
         let (reason, told_amount, details) = told.map_or((None, None, None), |told| {
@@ -184,6 +194,10 @@ impl Receipt {
         Self {
             state,
             confirmed: booked_state.is_some(),
+            handling: handling.filter(|handling| match handling {
+                Handling::SetAside => booked_state == Some(State::Pending),
+                Handling::ManualReview => matches!(state, State::Paid | State::Pending),
+            }),
             reason: reason.filter(|_| state == State::Pending),
             amount: booked_amount.or(told_amount),
             transaction: Some(key.token.as_str().to_owned()),
@@ -191,7 +205,8 @@ impl Receipt {
         }
     }
 
-    /// Whether another look may show something else soon.
+    /// Whether another look may show something else soon. What a person has to look at takes hours:
+    /// an open page need not ask meanwhile, and loaded anew it tells.
     pub fn is_open(&self) -> bool {
         match self.state {
             State::Waiting | State::Pending => true,
@@ -274,6 +289,7 @@ pub fn booked<'a>(
     let told = !row.amount.is_empty() && !row.currency.is_empty();
     Some(Booked {
         state: State::of_books(&row.status),
+        handling: Handling::of_books(row),
         amount: told.then(|| Amount {
             value: row.amount.clone(),
             currency: row.currency.clone(),

@@ -8,11 +8,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
 use super::{Context, Exit};
+use crate::local::Instances;
 use crate::local::child::{Child, Role};
 use crate::local::down::{self, Down};
 use crate::local::state::State;
 use crate::local::up::{self, Up};
-use crate::local::Instances;
 use crate::output::{Form, write_json, write_rows};
 use crate::wiring;
 

@@ -179,7 +179,11 @@ impl Starter<'_> {
         (self.tell)("queues, policies and the shop's tables");
         self.run_quittance(&["topology", "apply"]).await?;
         // Not over the stock that an earlier start has left.
-        if self.run_quittance(&["stock", "list", "--json"]).await?.is_empty() {
+        if self
+            .run_quittance(&["stock", "list", "--json"])
+            .await?
+            .is_empty()
+        {
             let catalogue = self.folder.join(CATALOGUE);
             self.run_quittance(&["stock", "import", &catalogue.to_string_lossy()])
                 .await?;
