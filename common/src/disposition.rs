@@ -61,3 +61,13 @@ pub enum Lot {
     /// `ipn.quarantine`: verified or not, it must not have an effect without a person.
     Quarantine,
 }
+
+impl Lot {
+    /// The name in the books.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}

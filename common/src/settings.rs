@@ -68,6 +68,8 @@ pub struct Settings {
     pub rules: Rules,
     /// `[archive]`: what is kept of it; `None` when it is off.
     pub archive: Option<ArchiveLimits>,
+    /// `[retention]`.
+    pub retention: RetentionSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -357,6 +359,14 @@ pub struct Account {
     pub postback_url: Url,
     /// `pdt_url`: by environment unless set.
     pub pdt_url: Url,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// `personal_data`, default 365 days: how long the shop database keeps who paid and the bytes
+    /// of parked messages. `None` when it is `off`: for ever.
+    pub personal_data: Option<Duration>,
 }
 
 /// `[log]`.

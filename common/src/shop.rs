@@ -8,6 +8,7 @@
 
 pub mod announcement;
 pub mod books;
+pub mod cancellation;
 pub mod catalogue;
 pub mod decisions;
 pub mod error;
@@ -16,8 +17,11 @@ pub mod flags;
 pub mod listing;
 pub mod orders;
 pub mod outbox;
+pub mod parked;
 pub mod releases;
 pub mod reservation;
+pub mod retention;
+mod row;
 mod schema;
 pub mod stock;
 pub mod story;
@@ -35,13 +39,16 @@ use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
 pub use books::{Books, PaymentRecord, Recorded, Settlement};
+pub use cancellation::{Cancelled, NewCancellation};
 pub use catalogue::{ProductRow, StockRow};
 pub use decisions::{DecisionRow, NewDecision, NewParked};
 pub use error::ShopError;
 pub use listing::{PaymentFilter, PaymentRow};
 pub use orders::OrderRow;
 pub use outbox::{Outgoing, OutgoingTo};
-pub use releases::{NewRelease, ParkedRow, ReleaseOutcome};
+pub use parked::{ParkedRow, ParkedState};
+pub use releases::{NewRelease, ReleaseOutcome};
+pub use retention::Removed;
 pub use stock::{Hold, Movement};
 pub use story::PaymentStory;
 pub use subject::SubjectKey;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::disposition::Disposition;
+use crate::disposition::{Disposition, Lot};
+use crate::ids::Reason;
 use crate::message::Message;
 
 /// The stages, as metrics and spans name them.
@@ -44,6 +45,15 @@ impl fmt::Display for StageName {
     }
 }
 
+/// Why a message is parked.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'a> {
+    /// The reason code.
+    pub reason: &'a Reason,
+    /// The same for people. Never personal data.
+    pub detail: &'a str,
+}
+
 /// One consuming stage. The loop in [`crate::consumer`] calls it; tests call it directly.
 pub trait Stage: Send + Sync + 'static {
     /// Its name in metrics and logs.
@@ -58,6 +68,14 @@ pub trait Stage: Send + Sync + 'static {
 
     /// Decides about one message. Never acks, never loops; a panic counts as a failed attempt.
     fn handle(&self, message: &Message) -> impl Future<Output = Disposition<Self::Receipt>> + Send;
+
+    /// Called before a message is put on a parking queue, whoever decided so: the stage, or the loop
+    /// for a handler that panicked. For the stage's own records; what cannot be recorded is parked
+    /// all the same. A crash after it repeats it.
+    fn parked(&self, message: &Message, lot: Lot, why: Why<'_>) -> impl Future<Output = ()> + Send {
+        let _ = (message, lot, why);
+        async {}
+    }
 
     /// Called after every publish of a [`Disposition::Forward`] is confirmed and before the ack.
     /// A crash before it repeats `handle`; it must be idempotent.

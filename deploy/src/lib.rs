@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod commands;
 pub mod demo;
 pub mod local;
+mod operator;
 pub mod orders;
 pub mod output;
 pub mod sandbox;

@@ -33,6 +33,10 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         0 => String::new(),
         count => format!("{count} not published yet"),
     };
+    let removed = match story.details_removed_at.as_str() {
+        "" => String::new(),
+        at => format!("personal data removed {at}"),
+    };
     let lines = [
         (payment.kind.as_str(), payment.txn_id.clone()),
         ("status", payment.status.clone()),
@@ -48,6 +52,7 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         ("for a person", payment.flags.join(", ")),
         ("last change", payment.updated_at.clone()),
         ("outbox", waiting),
+        ("details", removed),
     ];
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{name:<12}  {}", plain(value))?;
@@ -87,6 +92,22 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
             "message_id",
         ],
         &story.decisions,
+    )?;
+    table(
+        out,
+        "parked",
+        &[
+            "at",
+            "stage",
+            "queue",
+            "reason",
+            "state",
+            "released_by",
+            "released_at",
+            "released_because",
+            "message_id",
+        ],
+        &story.parked,
     )?;
     table(
         out,
@@ -131,8 +152,8 @@ fn table<T: Serialize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quittance_common::shop::PaymentRow;
     use quittance_common::shop::story::{EffectRow, MoveRow, RelatedRow};
+    use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 
     fn story() -> PaymentStory {
         let at = "2026-01-13T04:13:00.000Z".to_owned();
@@ -175,7 +196,27 @@ mod tests {
                 status: String::new(),
                 amount: "-5.00 EUR".into(),
             }],
+            parked: vec![ParkedRow {
+                txn_id: "T1".into(),
+                reason: "amount_mismatch".into(),
+                expected: "20.00 EUR".into(),
+                found: "19.80 EUR".into(),
+                detail: String::new(),
+                at: "2026-01-13T04:12:00.000Z".into(),
+                outcome: "refused".into(),
+                subject: "T1".into(),
+                account: "default".into(),
+                message_id: "m1".into(),
+                stage: "verifier".into(),
+                queue: "quarantine".into(),
+                state: ParkedState::Released,
+                released_by: "kim".into(),
+                released_at: "2026-01-13T04:12:30.000Z".into(),
+                released_because: "agreed".into(),
+                details_removed_at: String::new(),
+            }],
             outbox_waiting: 1,
+            details_removed_at: "2027-01-14T00:00:00.000Z".into(),
         }
     }
 
@@ -196,6 +237,11 @@ account       paypal/default live
 for a person  disputed, auction
 last change   2026-01-13T04:13:00.000Z
 outbox        1 not published yet
+details       personal data removed 2027-01-14T00:00:00.000Z
+
+parked
+AT                        STAGE     QUEUE       REASON           STATE     RELEASED_BY  RELEASED_AT               RELEASED_BECAUSE  MESSAGE_ID
+2026-01-13T04:12:00.000Z  verifier  quarantine  amount_mismatch  released  kim          2026-01-13T04:12:30.000Z  agreed            m1
 
 effects
 AT                        EFFECT         OF  STATE   BECAUSE
@@ -220,7 +266,13 @@ refund    R1  -       -5.00 EUR
         assert_eq!(value["status"], "partially_refunded");
         assert_eq!(value["effect_states"][0]["state"], "queued");
         assert_eq!(value["related"][0]["id"], "R1");
-        for table in ["history", "decisions", "stock_moves", "notifications"] {
+        for table in [
+            "history",
+            "decisions",
+            "parked",
+            "stock_moves",
+            "notifications",
+        ] {
             assert!(value[table].is_array(), "{table}");
         }
     }

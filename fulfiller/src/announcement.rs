@@ -86,6 +86,10 @@ pub enum News {
         sequence: u32,
         /// With what.
         items: Vec<StockItem>,
+        /// Of a request to set aside: when the goods are free again unless the payment has come,
+        /// RFC 3339.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserve_until: Option<Timestamp>,
     },
 }
 

@@ -7,15 +7,18 @@ use quittance_common::failpoint;
 use quittance_common::rules::Facts;
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{
-    Hold, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError, SubjectKey,
+    Books, Hold, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError, SubjectKey,
 };
 
-use crate::payment::{self, Status};
+use crate::payment::{self, OrderState, Payment, Status};
 use crate::terms::Terms;
 use crate::{dispute, payout, subscription};
 use scene::Scene;
 
+mod cancel;
 mod scene;
+
+pub use cancel::{Affected, Cancellation, cancel_order};
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +94,13 @@ pub async fn apply_under(
     }
     let events = books.events().await?;
     let had = books.effects().await?;
-    let payment = payment::fold(&events).by(terms.restock);
+    let payment = folded(&mut books, &events).await?.by(terms.restock);
     let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
     let kind = books.subject().kind();
     let mut scene = Scene {
         books: &mut books,
         terms,
+        now,
         event,
         payment: &payment,
         events: &events,
@@ -128,6 +132,17 @@ pub async fn apply_under(
     Ok(Applied::New(done))
 }
 
+/// What the events of a payment mean together, in view of what has become of its order. Locks that
+/// order.
+async fn folded(books: &mut Books, events: &[PaymentEvent]) -> Result<Payment, ShopError> {
+    let order = if books.order_is_cancelled(events).await? {
+        OrderState::Cancelled
+    } else {
+        OrderState::Open
+    };
+    Ok(payment::fold_for(order, events))
+}
+
 /// What the books say about something that is no payment; `None` for a payment (or a message of
 /// which nothing is known), which has effects.
 fn record_of(kind: &str, events: &[PaymentEvent]) -> Option<PaymentRecord> {
@@ -149,7 +164,8 @@ pub async fn release_stale(
     let Some(mut books) = shop.begin_again(subject, now).await? else {
         return Ok(None);
     };
-    let payment = payment::fold(&books.events().await?);
+    let events = books.events().await?;
+    let payment = folded(&mut books, &events).await?;
     if payment.status != Status::Pending || !books.note_effect(EXPIRED).await? {
         books.roll_back().await?;
         return Ok(None);

@@ -10,7 +10,9 @@
 //! | [`announcement`], [`templates`] | what a customer is told, and in which words (pure) |
 //! | [`fulfil`] | one event, one transaction |
 //! | [`sweep`] | reservations that nothing has become of |
+//! | [`retention`] | personal data that has grown too old |
 //! | [`stage`], [`notify`] | the stages on `ipn.fulfil` and `ipn.notify` |
+//! | `records` | what the stages park, written down |
 //! | [`relay`] | the outbox, published |
 //! | [`mail`], [`webhook`] | Maildir and SMTP; signed HTTP |
 //! | [`terms`] | what the settings say: rules, who counts stock, who is told |
@@ -26,7 +28,9 @@ pub mod notify;
 pub mod payment;
 pub mod payout;
 pub mod policy;
+mod records;
 pub mod relay;
+pub mod retention;
 pub mod run;
 pub mod stage;
 pub mod subscription;

@@ -11,13 +11,14 @@ use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::shop::announcement::{Announced, Begun};
 use quittance_common::shop::{Shop, ShopError};
-use quittance_common::stage::{Stage, StageName};
+use quittance_common::stage::{Stage, StageName, Why};
 use quittance_common::{clock, failpoint};
 use tracing::{debug, info, warn};
 
 use crate::announcement::Announcement;
 use crate::availability::Availability;
 use crate::metrics::Metrics;
+use crate::records;
 use crate::stage::{nothing_more, retry_then_park};
 pub use outlets::{Channel, OutletError, Outlets};
 use outlets::{Sent, Unsent, Untaken};
@@ -89,6 +90,7 @@ impl NotifyStage {
             Ok(Sent::Done) => {
                 failpoint::hit("notifier.after_send");
                 self.record(announcement, Announced::Sent).await?;
+                records::went_its_way(&self.shop, message).await;
                 self.metrics.effect(effect, "sent");
                 info!(announcement.id = %id, effect, "announcement sent");
                 Ok(nothing_more())
@@ -187,6 +189,10 @@ impl Stage for NotifyStage {
                 retry_then_park(message, Reason::of("shop_error"), error.to_string())
             }
         }
+    }
+
+    async fn parked(&self, message: &Message, lot: Lot, why: Why<'_>) {
+        records::parked(&self.shop, Self::NAME, message, lot, why).await;
     }
 
     async fn confirmed(&self, (): ()) {}

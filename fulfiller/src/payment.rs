@@ -21,90 +21,47 @@ use quittance_common::event::{EventType, Line, PaymentEvent};
 use quittance_common::ids::{Sku, TxnId};
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
-use quittance_common::shop::Hold;
-use quittance_common::status::{PendingReason, TxnType};
 
-use crate::announcement::News;
+mod effects;
+mod ledger;
+mod status;
 
-/// What the checks note of a payment whose order the shop has cancelled.
+pub use effects::{Effect, due, effects};
+pub use ledger::Refund;
+use ledger::{captured, is_full, is_reversed, refunds, sum};
+pub use status::Status;
+
+/// That there is money for an order which the shop has cancelled.
 pub const ORDER_CANCELLED: &str = "order_cancelled";
+
+/// That money for such an order is on its way.
+pub const PENDING_FOR_CANCELLED: &str = "pending_for_cancelled_order";
+
+/// Whether the gateway has called a payment completed, and what speaks against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// It has not.
+    Unseen,
+    /// It has, and nothing speaks against it.
+    Sound,
+    /// It was refused as well: for a person.
+    Contradicted,
+    /// Its order was cancelled: for a person.
+    ForCancelled,
+}
+
+/// What has become of the order that a payment is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OrderState {
+    /// It stands, or there is none.
+    #[default]
+    Open,
+    /// The shop has cancelled it.
+    Cancelled,
+}
 
 /// That a payment was refused as well as completed.
 const PAID_AFTER_DENIED: &str = "paid_after_denied";
-
-/// The status of a payment, as listings show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// The money is there.
-    Completed,
-    /// The money is on its way or held.
-    Pending,
-    /// Some of it was given back.
-    PartiallyRefunded,
-    /// All of it was given back.
-    Refunded,
-    /// It was taken back.
-    Reversed,
-    /// Denied.
-    Denied,
-    /// Failed.
-    Failed,
-    /// The authorisation expired.
-    Expired,
-    /// The authorisation was voided.
-    Voided,
-    /// Nothing is known about the money.
-    Noted,
-}
-
-impl Status {
-    /// The name in listings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Pending => "pending",
-            Self::PartiallyRefunded => "partially_refunded",
-            Self::Refunded => "refunded",
-            Self::Reversed => "reversed",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-            Self::Expired => "expired",
-            Self::Voided => "voided",
-            Self::Noted => "noted",
-        }
-    }
-
-    /// The status of an event that says that no money will come.
-    const fn of_refusal(event_type: EventType) -> Option<Self> {
-        match event_type {
-            EventType::Denied => Some(Self::Denied),
-            EventType::Failed => Some(Self::Failed),
-            EventType::Expired => Some(Self::Expired),
-            EventType::Voided => Some(Self::Voided),
-            _ => None,
-        }
-    }
-
-    /// Which of several refusals is told: the strongest word.
-    const fn weight(self) -> u8 {
-        match self {
-            Self::Denied => 4,
-            Self::Failed => 3,
-            Self::Voided => 2,
-            Self::Expired => 1,
-            _ => 0,
-        }
-    }
-}
-
-/// One refund: its id (the refund's own transaction) and how much.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refund {
-    /// The refund's transaction id, or the event's key where there is none.
-    pub id: String,
-    /// How much, as a positive amount.
-    pub amount: Money,
-}
 
 /// A payment after all of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,27 +79,24 @@ pub struct Payment {
     /// The order that this payment settles: the one that the checks bound it to, or else its
     /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
     pub settles: Option<String>,
-    /// Whether the money was there at some time and nothing speaks against it.
-    pub(crate) paid: bool,
-    /// Whether it was completed as well as refused, and is for a person.
-    contradicted: bool,
+    /// What has become of the order that it is for.
+    pub(crate) order: OrderState,
+    /// Whether the money was there at some time, and what speaks against it.
+    pub(crate) money: Incoming,
     /// Refunds of a payment that is known to be paid.
     refunds: Vec<Refund>,
     /// Whether all of it was given back, and the goods go back on the shelf for that.
     puts_back: bool,
 }
 
-/// One thing to be done for a payment, once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Bring the stock to this.
-    Stock(Hold),
-    /// Tell the customer.
-    Tell(News),
-}
-
 /// Concludes what `events`, all of one subject, mean together. Their order does not matter.
 pub fn fold(events: &[PaymentEvent]) -> Payment {
+    fold_for(OrderState::Open, events)
+}
+
+/// The same where something is known about the order that the payment is for. It makes no
+/// difference whether the order was cancelled before the events or between them.
+pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
     let mut sorted: Vec<&PaymentEvent> = events.iter().collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     let of = |wanted: EventType| {
@@ -161,7 +115,7 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         .filter_map(|event| Status::of_refusal(event.event_type))
         .max_by_key(|status| status.weight());
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
-    let sound = sound(&sorted, &completed, &mut flags);
+    let sound = sound(&sorted, &completed, order, &mut flags);
     let pending: Vec<&PaymentEvent> = of(EventType::Pending).collect();
     // The payment's own events say what it is about; the highest rank wins.
     let telling: Vec<&PaymentEvent> = sound
@@ -205,16 +159,24 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
         (true, None) if !pending.is_empty() => Status::Pending,
         (true, None) => Status::Noted,
     };
+    if order == OrderState::Cancelled && !completed.is_empty() {
+        flags.insert(ORDER_CANCELLED.to_owned());
+    } else if order == OrderState::Cancelled && status == Status::Pending {
+        flags.insert(PENDING_FOR_CANCELLED.to_owned());
+    }
     Payment {
         status,
+        order,
+        money: match order {
+            _ if completed.is_empty() => Incoming::Unseen,
+            OrderState::Cancelled => Incoming::ForCancelled,
+            OrderState::Open if paid => Incoming::Sound,
+            OrderState::Open => Incoming::Contradicted,
+        },
         gross,
         refunded,
         lines,
         settles,
-        paid,
-        contradicted: !paid
-            && flags.contains(PAID_AFTER_DENIED)
-            && !flags.contains(ORDER_CANCELLED),
         flags,
         refunds,
         puts_back: refunded_in_full,
@@ -231,12 +193,7 @@ fn settles(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Stri
     }
     sound
         .iter()
-        .filter(|event| !is_of_a_series(event))
-        .find_map(|event| {
-            let order = &event.data.order;
-            let bound = order.bound.as_ref().map(ToString::to_string);
-            bound.or_else(|| order.invoice.clone())
-        })
+        .find_map(|event| event.order_ref().map(str::to_owned))
 }
 
 /// The transaction that an event is its own of, where it has one.
@@ -253,6 +210,7 @@ fn txn(event: &PaymentEvent) -> &str {
 fn sound<'a>(
     sorted: &[&PaymentEvent],
     completed: &[&'a PaymentEvent],
+    order: OrderState,
     flags: &mut BTreeSet<String>,
 ) -> Vec<&'a PaymentEvent> {
     let is_refused = |paid: &PaymentEvent| {
@@ -265,116 +223,23 @@ fn sound<'a>(
             _ => false,
         })
     };
-    let cancelled = completed
-        .iter()
-        .any(|event| event.data.flags.iter().any(|flag| flag == ORDER_CANCELLED));
     let mut sound = completed.to_vec();
     sound.retain(|event| {
         let refused = is_refused(event);
         if refused {
             flags.insert(PAID_AFTER_DENIED.to_owned());
         }
-        !refused && !cancelled
+        !refused && order == OrderState::Open
     });
     sound
 }
 
-/// What was captured: one amount a transaction, added up.
-fn captured(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<Money> {
-    let mut amounts: BTreeMap<&str, Money> = BTreeMap::new();
-    for event in sound {
-        if let Some(gross) = event.data.gross {
-            amounts.entry(txn(event)).or_insert(gross);
-        }
-    }
-    let mut amounts = amounts.into_values();
-    let first = amounts.next()?;
-    Some(amounts.fold(first, |sum, next| {
-        sum.checked_add(next).unwrap_or_else(|| {
-            flags.insert("capture_currency_mismatch".to_owned());
-            sum
-        })
-    }))
-}
-
-/// Everything that a payment in this state must have had, in order. What it has had already is
-/// left out by whoever does it.
-pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
-    if payment.paid {
-        let mut effects = vec![Effect::Stock(Hold::Taken)];
-        effects.extend(due(payment).into_iter().map(Effect::Tell));
-        if payment.puts_back {
-            effects.push(Effect::Stock(Hold::Nothing));
-        }
-        return effects;
-    }
-    if payment.contradicted {
-        // A person decides. Until then the goods are not sold to anybody else: what is on its way
-        // to the buyer must not go back on the shelf.
-        let mut effects = vec![Effect::Stock(Hold::Taken)];
-        effects.extend(payment.puts_back.then_some(Effect::Stock(Hold::Nothing)));
-        return effects;
-    }
-    match payment.status {
-        Status::Pending => vec![
-            Effect::Stock(Hold::Reserved),
-            Effect::Tell(News::Pending {
-                reason: pending_reason(events),
-            }),
-        ],
-        // Refused; paid for a cancelled order (for a person); reversed before it was ever paid; or
-        // nothing known: whatever was set aside is given back.
-        Status::Denied
-        | Status::Failed
-        | Status::Expired
-        | Status::Voided
-        | Status::Completed
-        | Status::PartiallyRefunded
-        | Status::Refunded
-        | Status::Reversed
-        | Status::Noted => {
-            let mut effects = vec![Effect::Stock(Hold::Nothing)];
-            effects.extend(due(payment).into_iter().map(Effect::Tell));
-            effects
-        }
-    }
-}
-
-/// The set of notifications that the payment's final state calls for: the same in every order of
-/// arrival. What a customer may have been told besides is what was true when it was told: that the
-/// payment is pending, or that its authorisation ended (both told only while nothing better is
-/// known), and, of a payment that was both refused and paid and is for a person now, whichever
-/// came first.
-pub fn due(payment: &Payment) -> Vec<News> {
-    if payment.paid {
-        let refunds = payment.refunds.iter().map(|refund| News::Refunded {
-            refund: refund.id.clone(),
-            amount: refund.amount,
-        });
-        return std::iter::once(News::Received).chain(refunds).collect();
-    }
-    match payment.status {
-        Status::Denied | Status::Failed | Status::Expired | Status::Voided => vec![News::Failed],
-        _ => Vec::new(),
-    }
-}
-
-/// Why the payment is pending: of several reasons, one that is not merely that it was authorised.
-fn pending_reason(events: &[PaymentEvent]) -> Option<PendingReason> {
-    let waits = |reason: &PendingReason| {
-        matches!(reason, PendingReason::Authorization | PendingReason::Order)
-    };
-    events
-        .iter()
-        .filter(|event| event.event_type == EventType::Pending)
-        .max_by_key(|event| {
-            let reason = event.data.pending_reason.as_ref();
-            (!reason.is_some_and(waits), event.key.clone())
-        })
-        .and_then(|event| event.data.pending_reason.clone())
-}
-
 impl Payment {
+    /// Whether the money was there at some time and nothing speaks against it.
+    pub(crate) fn is_paid(&self) -> bool {
+        self.money == Incoming::Sound
+    }
+
     /// The same in a shop that puts goods back as `restock` says.
     #[must_use]
     pub fn by(self, restock: Restock) -> Self {
@@ -386,87 +251,6 @@ impl Payment {
     pub const fn puts_back(&self) -> bool {
         self.puts_back
     }
-}
-
-/// Whether a payment is one of many under the same invoice.
-const fn is_of_a_series(event: &PaymentEvent) -> bool {
-    matches!(
-        event.data.txn_type,
-        Some(
-            TxnType::SubscrPayment
-                | TxnType::RecurringPayment
-                | TxnType::RecurringPaymentOutstandingPayment
-                | TxnType::MerchPmt
-        )
-    )
-}
-
-/// The ledger of refunds, each counted once.
-fn refunds(
-    sorted: &[&PaymentEvent],
-    gross: Option<Money>,
-    flags: &mut BTreeSet<String>,
-) -> Vec<Refund> {
-    let mut ledger: BTreeMap<String, Refund> = BTreeMap::new();
-    let of_type = |event: &&&PaymentEvent| event.event_type == EventType::Refunded;
-    for event in sorted.iter().filter(of_type) {
-        let id = txn(event).to_owned();
-        match (event.data.gross, gross) {
-            (None, _) => {
-                flags.insert("refund_without_amount".to_owned());
-            }
-            (Some(refund), Some(gross)) if refund.currency() != gross.currency() => {
-                flags.insert("refund_currency_mismatch".to_owned());
-            }
-            (Some(refund), _) => {
-                let amount = refund.abs();
-                ledger.entry(id.clone()).or_insert(Refund { id, amount });
-            }
-        }
-    }
-    ledger.into_values().collect()
-}
-
-fn sum(refunds: &[Refund]) -> Option<Money> {
-    refunds
-        .iter()
-        .map(|refund| refund.amount)
-        .reduce(|a, b| a.checked_add(b).unwrap_or(a))
-}
-
-fn is_full(gross: Option<Money>, refunded: Option<Money>, flags: &mut BTreeSet<String>) -> bool {
-    match (gross, refunded) {
-        (Some(gross), Some(refunded)) if gross.currency() == refunded.currency() => {
-            if refunded.minor() > gross.minor() {
-                flags.insert("over_refunded".to_owned());
-            }
-            refunded.minor() >= gross.minor()
-        }
-        _ => false,
-    }
-}
-
-/// Whether more reversals than cancellations of reversals are known. Each has its own id.
-fn is_reversed(sorted: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> bool {
-    let count = |wanted: EventType| {
-        sorted
-            .iter()
-            .filter(|event| event.event_type == wanted)
-            .map(|event| txn(event))
-            .collect::<BTreeSet<_>>()
-            .len()
-    };
-    let (reversals, canceled) = (
-        count(EventType::Reversed),
-        count(EventType::ReversalCanceled),
-    );
-    if reversals > canceled {
-        flags.insert("reversed".to_owned());
-    }
-    if canceled > 0 {
-        flags.insert("reversal_canceled".to_owned());
-    }
-    reversals > canceled
 }
 
 /// The remaining flags.

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::metrics::Metrics;
 use crate::notify::{NotifyStage, OutletError, Outlets};
 use crate::relay::Relay;
+use crate::retention::Retention;
 use crate::stage::FulfilStage;
 use crate::sweep::Sweeper;
 use crate::terms::Terms;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub relay: Relay,
     /// Old reservations.
     pub sweeper: Sweeper,
+    /// Old personal data; `None` when it is kept for ever.
+    pub retention: Option<Retention>,
     /// The books that all of them share.
     pub shop: Shop,
 }
@@ -60,6 +63,10 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
             settings.fulfiller.reserve_for,
             metrics.clone(),
         ),
+        retention: settings
+            .retention
+            .personal_data
+            .map(|keep| Retention::new(shop.clone(), keep)),
         notify: NotifyStage::new(shop.clone(), outlets, metrics.clone()),
         relay: Relay::new(
             shop.clone(),
@@ -79,7 +86,7 @@ fn publish_timeout(settings: &Settings) -> Duration {
     }
 }
 
-/// Starts both stages, the relay and the sweeper in `service`.
+/// Starts both stages, the relay and the sweepers in `service`.
 pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Result<(), SetupError> {
     let duplicates = shell.metrics.duplicates_total.clone();
     let metrics = Metrics::register(shell.metrics.registry(), duplicates)?;
@@ -88,6 +95,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         notify,
         relay,
         sweeper,
+        retention,
         ..
     } = parts(settings, shell.queues.clone(), &metrics)?;
     let concurrency = settings.fulfiller.concurrency;
@@ -119,5 +127,12 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         sweeper.run(stop).await;
         Ok::<(), SetupError>(())
     });
+    if let Some(retention) = retention {
+        let stop = shell.stop.clone();
+        service.spawn("retention", async move {
+            retention.run(stop).await;
+            Ok::<(), SetupError>(())
+        });
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::Shop;
-use quittance_common::stage::{Stage, StageName};
+use quittance_common::stage::{Stage, StageName, Why};
 use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 use crate::availability::Availability;
 use crate::fulfil::{Applied, ApplyError, apply_under};
 use crate::metrics::Metrics;
+use crate::records;
 use crate::terms::Terms;
 
 /// Attempts at a message that cannot be understood or applied before a person gets it: enough for
@@ -150,11 +151,16 @@ impl Stage for FulfilStage {
             Ok(applied) => {
                 if matches!(applied, Applied::New(_)) {
                     self.ruled(message, &event, decision);
+                    records::went_its_way(&self.shop, message).await;
                 }
                 self.settled(&event, applied)
             }
             Err(error) => self.failed(message, &error),
         }
+    }
+
+    async fn parked(&self, message: &Message, lot: Lot, why: Why<'_>) {
+        records::parked(&self.shop, Self::NAME, message, lot, why).await;
     }
 
     async fn confirmed(&self, (): ()) {}

@@ -11,6 +11,9 @@ use quittance_common::event::{EventType, PaymentEvent};
 use quittance_common::shop::PaymentRecord;
 use quittance_common::status::TxnType;
 
+/// What the gateway's reading notes of a sign-up whose first period costs something.
+const FIRST_PAYMENT_DUE: &str = "first_payment_due";
+
 /// What the books say about a subscription.
 pub fn fold(events: &[PaymentEvent]) -> PaymentRecord {
     let own: Vec<&TxnType> = events
@@ -27,6 +30,13 @@ pub fn fold(events: &[PaymentEvent]) -> PaymentRecord {
     let is_paid_for = events
         .iter()
         .any(|event| event.event_type == EventType::Completed);
+    let is_due = events.iter().any(|event| {
+        event
+            .data
+            .flags
+            .iter()
+            .any(|flag| flag == FIRST_PAYMENT_DUE)
+    });
     let status = if has(&[
         TxnType::SubscrCancel,
         TxnType::RecurringPaymentProfileCancel,
@@ -40,6 +50,9 @@ pub fn fold(events: &[PaymentEvent]) -> PaymentRecord {
         TxnType::RecurringPaymentSuspendedDueToMaxFailedPayment,
     ]) {
         "suspended"
+    } else if is_due && !is_paid_for {
+        // Signed up for, and the first period costs something that nobody has paid yet.
+        "signed_up"
     } else if is_signed_up || is_paid_for {
         "active"
     } else {
@@ -72,6 +85,9 @@ pub fn fold(events: &[PaymentEvent]) -> PaymentRecord {
             .filter(of_itself)
             .flat_map(|event| event.data.flags.iter().cloned()),
     );
+    if is_paid_for {
+        flags.remove(FIRST_PAYMENT_DUE);
+    }
     PaymentRecord {
         status,
         amount: None,
@@ -93,6 +109,24 @@ mod tests {
     fn a_free_trial_is_active_without_any_payment() {
         let record = fold(&of(&[TxnType::SubscrSignup]));
         assert_eq!((record.status, record.flags.len()), ("active", 0));
+    }
+
+    #[test]
+    fn a_signup_whose_first_period_costs_something_is_active_only_once_it_was_paid() {
+        let mut signup = lifecycle("I-1", &TxnType::SubscrSignup);
+        signup.data.flags = vec![FIRST_PAYMENT_DUE.into()];
+        let alone = fold(std::slice::from_ref(&signup));
+        assert_eq!(alone.status, "signed_up");
+        assert!(alone.flags.contains(FIRST_PAYMENT_DUE));
+        let payment = event(EventType::Completed, "T", "T");
+        let paid = fold(&[signup.clone(), payment.clone()]);
+        assert_eq!((paid.status, paid.flags.len()), ("active", 0));
+        assert_eq!(paid, fold(&[payment, signup]));
+        let pending = [
+            lifecycle("I-1", &TxnType::SubscrSignup),
+            event(EventType::Pending, "T", "T"),
+        ];
+        assert_eq!(fold(&pending).status, "active", "a trial without a price");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The terms on which a shop has effects: its rules, who counts its stock, what comes back to it,
 //! and who is told.
 
+use std::time::Duration;
+
 use quittance_common::rules::Rules;
 use quittance_common::settings::{Restock, Settings, StockDriver};
 pub use quittance_common::shop::flags::waits_for_a_person;
@@ -16,16 +18,31 @@ pub enum StockBy {
 }
 
 /// How effects are had.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Terms {
     /// Which effects are had at all.
     pub rules: Rules,
     /// Who counts the stock.
     pub stock: StockBy,
+    /// How long a pending payment may keep goods from others.
+    pub reserve_for: Duration,
     /// When goods that were sold go back on the shelf.
     pub restock: Restock,
     /// Whether anybody is there to be told of what waits for a person.
     pub tell_merchant: bool,
+}
+
+impl Default for Terms {
+    /// Everything is done, with stock in the shop database; nobody is told of what waits.
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            stock: StockBy::default(),
+            reserve_for: Duration::from_hours(24 * 14),
+            restock: Restock::default(),
+            tell_merchant: false,
+        }
+    }
 }
 
 impl Terms {
@@ -38,6 +55,7 @@ impl Terms {
         Self {
             rules: settings.rules.clone(),
             stock,
+            reserve_for: settings.fulfiller.reserve_for,
             restock: settings.fulfiller.restock_on,
             tell_merchant: settings.notify.tells_merchant(),
         }

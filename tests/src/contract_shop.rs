@@ -7,6 +7,8 @@
     reason = "assertions"
 )]
 
+mod orders;
+mod retention;
 mod settlements;
 
 use std::collections::HashSet;
@@ -39,6 +41,9 @@ pub async fn all(shop: &Shop) {
     an_outbox_row_is_leased_to_one_relay_only(shop).await;
     a_notification_is_taken_in_hand_by_one_sender_only(shop).await;
     numbers_and_names_come_back_as_they_went_in(shop).await;
+    orders::an_order_is_cancelled_or_paid_and_never_both(shop).await;
+    retention::old_personal_data_goes_and_effects_stay_single(shop).await;
+    retention::an_old_parked_message_loses_its_bytes_and_keeps_its_reason(shop).await;
     settlements::of_many_payments_for_one_order_at_once_one_settles_it(shop).await;
     settlements::one_transaction_at_once_settles_one_order_of_many(shop).await;
     settlements::the_books_let_a_subject_settle_one_order(shop).await;

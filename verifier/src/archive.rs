@@ -7,6 +7,7 @@ use prometheus::{IntCounterVec, Opts, Registry};
 use quittance_common::disposition::Disposition;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::queue::{Destination, Queues};
+use quittance_common::shop::releases::RELEASE_HEADER;
 use quittance_common::stage::{Stage, StageName};
 use tracing::warn;
 
@@ -75,12 +76,14 @@ impl<S> Archiving<S> {
     }
 }
 
-/// Whether the message comes straight from ingest: neither a retry nor a replay.
+/// Whether the message comes straight from ingest: neither a retry, nor a replay, nor released by
+/// a person.
 fn is_first_sight(message: &Message) -> bool {
     let headers = &message.headers;
     headers.attempt == 0
         && headers.reason.is_none()
         && headers.replay_id.is_none()
+        && !headers.other.contains_key(RELEASE_HEADER)
         && matches!(
             message.kind,
             MessageKind::NotificationV1 | MessageKind::EvidenceV1
@@ -176,7 +179,11 @@ mod tests {
             replay_id: Some("r".into()),
             ..headers()
         };
-        for headers in [retried, waited, replayed] {
+        let released = Headers {
+            other: [(RELEASE_HEADER.to_owned(), "r".to_owned())].into(),
+            ..headers()
+        };
+        for headers in [retried, waited, replayed, released] {
             assert!(!is_first_sight(&message(headers)));
         }
         let mut event = message(headers());

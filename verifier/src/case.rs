@@ -129,11 +129,14 @@ impl Case {
             attempt: message.headers.attempt,
             gateway: message.headers.gateway,
             account: message.headers.account.clone(),
-            parked: (lot == Some(Lot::Quarantine)).then(|| NewParked {
-                message: message.clone(),
-                expected: self.expected.clone(),
-                found: self.found.clone(),
-            }),
+            parked: lot
+                .filter(|lot| *lot == Lot::Quarantine)
+                .map(|lot| NewParked {
+                    message: message.clone(),
+                    lot,
+                    expected: self.expected.clone(),
+                    found: self.found.clone(),
+                }),
         })
     }
 

@@ -8,35 +8,31 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quittance_common::claims::{Claim, ClaimError, ClaimOutcome, Claims, Owner};
+use quittance_common::claims::{Claim, ClaimError, Claims, Owner};
 use quittance_common::clock;
 use quittance_common::disposition::{Disposition, Lot, Wait};
-use quittance_common::event::{self, PaymentEvent};
 use quittance_common::failpoint;
-use quittance_common::gateway::{self, AuthPlan, ReadError, Request, Verdict};
+use quittance_common::gateway;
 use quittance_common::ids::Reason;
-use quittance_common::message::{Headers, Message, MessageKind};
+use quittance_common::message::Message;
 use quittance_common::metrics::Metrics as Shared;
-use quittance_common::notification::{Notification, Proof, RawNotification, Verified};
+use quittance_common::notification::{Notification, RawNotification, Verified};
 use quittance_common::quarantine_notice::quarantine_notice;
-use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::releases::RELEASE_HEADER;
 use quittance_common::shop::{NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::breaker::Report;
 use crate::case::{Case, Settled};
 use crate::checks::{self, Known, Policy};
-use crate::decide::{self, Decision, Unclear};
+use crate::decide::{self, Decision};
 use crate::metrics::{Metrics, Outcome};
-use crate::postback::{Postback, PostbackError};
+use crate::postback::Postback;
 
-/// How soon a key that somebody else works on is looked at again.
-const BUSY_WAIT: Duration = Duration::from_secs(1);
+mod ask;
+mod forward;
+
 /// How soon a message is looked at again when the claim store or the catalogue is away.
 const STORE_WAIT: Duration = Duration::from_secs(5);
 /// Attempts of the ladder that a message of a newer version waits through: about a quarter hour.
@@ -145,122 +141,6 @@ impl Verifier {
         Ok(!notification.readings.is_empty())
     }
 
-    async fn authenticate(
-        &self,
-        raw: &RawNotification,
-        account: &Account,
-        message: &Message,
-        read: &Result<Notification, ReadError>,
-        case: &mut Case,
-    ) -> Result<Proof, Decision> {
-        let request = match gateway::authenticate(raw, account) {
-            AuthPlan::Known(proof) => return Ok(proof),
-            AuthPlan::Postback(request) => request,
-        };
-        match self.ask(raw, &request).await {
-            Ok(Verdict::Verified(proof)) => Ok(proof),
-            Ok(Verdict::Invalid) => {
-                self.metrics.decided(Outcome::Invalid, "");
-                case.settle(Settled::Invalid);
-                let refusal = read.as_ref().ok().and_then(|notification| {
-                    checks::environment(notification.claimed_environment, account.environment).err()
-                });
-                Err(decide::invalid(
-                    &message.headers,
-                    self.settings.verifier.recheck_after,
-                    refusal.map(|refusal| (refusal.reason, refusal.detail)),
-                ))
-            }
-            Ok(Verdict::Indeterminate {
-                reason,
-                retry_after,
-            }) => {
-                let retry_after = retry_after.unwrap_or(Duration::ZERO);
-                let wait = self.postback.wait_for(&request);
-                let why = if wait.is_zero() {
-                    Unclear::Answer { retry_after }
-                } else {
-                    Unclear::Unreachable {
-                        wait: wait.max(retry_after),
-                    }
-                };
-                Err(self.unclear(
-                    message,
-                    &why,
-                    reason,
-                    "the gateway's answer is no verdict".into(),
-                ))
-            }
-            Err(error) => {
-                let wait = match &error {
-                    PostbackError::LeftAlone(wait) => *wait,
-                    _ => self.postback.wait_for(&request),
-                };
-                let why = match &error {
-                    // A break in mid-answer may be this message's doing; with the breaker open it
-                    // is the gateway's.
-                    PostbackError::Broken(_) | PostbackError::Timeout if wait.is_zero() => {
-                        Unclear::Answer {
-                            retry_after: Duration::ZERO,
-                        }
-                    }
-                    _ => Unclear::Unreachable { wait },
-                };
-                Err(self.unclear(message, &why, error.reason(), error.to_string()))
-            }
-        }
-    }
-
-    async fn ask(
-        &self,
-        raw: &RawNotification,
-        request: &Request,
-    ) -> Result<Verdict, PostbackError> {
-        let started = Instant::now();
-        let asked = self.postback.ask(request).await;
-        let verdict = asked.map(|(reply, permit)| {
-            let verdict = gateway::judge(raw.gateway, &reply);
-            permit.report(match verdict {
-                Verdict::Verified(_) | Verdict::Invalid => Report::Answered,
-                // An error of the client's making says nothing about the gateway's health: crafted
-                // messages must not be able to open the breaker for everybody.
-                Verdict::Indeterminate { .. } if is_our_fault(reply.status) => Report::Abandoned,
-                Verdict::Indeterminate { .. } => Report::Failed,
-            });
-            verdict
-        });
-        let outcome = match &verdict {
-            Ok(Verdict::Verified(_) | Verdict::Invalid) => Some("answered"),
-            Ok(Verdict::Indeterminate { .. }) => Some("unclear"),
-            Err(PostbackError::LeftAlone(_)) => None,
-            Err(_) => Some("failed"),
-        };
-        if let Some(outcome) = outcome {
-            self.metrics.asked(outcome, started.elapsed());
-        }
-        self.metrics.breaker(raw.gateway, self.postback.level());
-        verdict
-    }
-
-    fn unclear(
-        &self,
-        message: &Message,
-        why: &Unclear,
-        reason: Reason,
-        detail: String,
-    ) -> Decision {
-        self.metrics
-            .decided(Outcome::Indeterminate, reason.as_str());
-        decide::unclear(
-            &message.headers,
-            clock::now(),
-            self.settings.verifier.give_up_after,
-            why,
-            reason,
-            detail,
-        )
-    }
-
     /// Genuine: is it ours and right, and is it new?
     async fn admit(
         &self,
@@ -365,83 +245,6 @@ impl Verifier {
         self.shop.enqueue(&subject, &outgoing, decision.at).await
     }
 
-    async fn claim_and_forward(
-        &self,
-        events: Vec<PaymentEvent>,
-        message: &Message,
-        case: &mut Case,
-    ) -> Result<Disposition<Held>, Decision> {
-        let mut held = Held::default();
-        let mut publish = Vec::with_capacity(events.len());
-        for event in events {
-            let refused = match self.claim(&event, &held.owner).await {
-                Ok(ClaimOutcome::Mine { claim, takeover }) => {
-                    if takeover {
-                        info!(message.id = %message.id, "took over a claim whose lease had ended");
-                    }
-                    held.claims.push(claim);
-                    match envelope(&event, message) {
-                        Ok(forward) => {
-                            publish.push((
-                                Destination::Queue(QueueId::Work(WorkQueue::Fulfil)),
-                                forward,
-                            ));
-                            continue;
-                        }
-                        Err(decision) => decision,
-                    }
-                }
-                Ok(ClaimOutcome::Done) if message.headers.replay_id.is_none() => continue,
-                // A replay goes on without a claim: nobody else works on what is done.
-                Ok(ClaimOutcome::Done) => match envelope(&event, message) {
-                    Ok(forward) => {
-                        publish.push((
-                            Destination::Queue(QueueId::Work(WorkQueue::Fulfil)),
-                            forward,
-                        ));
-                        continue;
-                    }
-                    Err(decision) => decision,
-                },
-                Ok(ClaimOutcome::Busy { remaining }) => free_retry(
-                    BUSY_WAIT.min(remaining),
-                    "claim_busy",
-                    "another instance works on the same event".into(),
-                ),
-                Ok(ClaimOutcome::Conflict) => {
-                    case.settle(Settled::Conflict);
-                    Decision::Park(
-                        Lot::Quarantine,
-                        Reason::of("conflict"),
-                        "the same transaction and status as before, with another amount, payee or order".into(),
-                    )
-                }
-                Err(error) => claims_away(error),
-            };
-            self.release(&held).await;
-            return Err(refused);
-        }
-        failpoint::hit("verifier.after_claim");
-        case.settle(if publish.is_empty() {
-            Settled::Duplicate
-        } else {
-            Settled::Verified
-        });
-        if let Err(decision) = self.write_down(message, case, None).await {
-            self.release(&held).await;
-            return Err(decision);
-        }
-        if publish.is_empty() {
-            self.duplicate("claimed");
-        } else {
-            self.metrics.decided(Outcome::Verified, "");
-        }
-        Ok(Disposition::Forward {
-            publish,
-            receipt: held,
-        })
-    }
-
     fn duplicate(&self, reason: &'static str) {
         self.metrics.decided(Outcome::Duplicate, reason);
         let stage = StageName::Verifier.as_str();
@@ -449,34 +252,6 @@ impl Verifier {
             .duplicates_total
             .with_label_values(&[stage])
             .inc();
-    }
-
-    async fn claim(&self, event: &PaymentEvent, owner: &Owner) -> Result<ClaimOutcome, ClaimError> {
-        let claimed = self
-            .claims
-            .claim(&event.key, owner, &event.fingerprint)
-            .await;
-        let outcome = match &claimed {
-            Ok(ClaimOutcome::Mine {
-                takeover: false, ..
-            }) => "mine",
-            Ok(ClaimOutcome::Mine { takeover: true, .. }) => "takeover",
-            Ok(ClaimOutcome::Busy { .. }) => "busy",
-            Ok(ClaimOutcome::Done) => "done",
-            Ok(ClaimOutcome::Conflict) => "conflict",
-            Err(_) => "error",
-        };
-        self.shared.claims_total.with_label_values(&[outcome]).inc();
-        claimed
-    }
-
-    /// Gives claims back. What cannot be given back now ends with its lease.
-    async fn release(&self, held: &Held) {
-        for claim in &held.claims {
-            if let Err(error) = self.claims.release(claim, &held.owner).await {
-                warn!(%error, "a claim could not be given back; its lease ends it");
-            }
-        }
     }
 }
 
@@ -526,11 +301,6 @@ impl Stage for Verifier {
     }
 }
 
-/// A 4xx, but for "later" (408, 429).
-const fn is_our_fault(status: u16) -> bool {
-    matches!(status, 400..=499) && !matches!(status, 408 | 429)
-}
-
 /// Nothing to publish: the message is settled.
 fn done() -> Disposition<Held> {
     Disposition::Forward {
@@ -551,30 +321,4 @@ fn free_retry(at_least: Duration, reason: &'static str, detail: String) -> Decis
 fn claims_away(error: ClaimError) -> Decision {
     warn!(%error, "the claim store is away");
     free_retry(STORE_WAIT, "claims_unavailable", error.to_string())
-}
-
-/// The payment event in its envelope. Its id is the same for every copy of the same event.
-fn envelope(event: &PaymentEvent, message: &Message) -> Result<Message, Decision> {
-    let body = event.to_json().map_err(|error| {
-        Decision::Park(
-            Lot::Dead,
-            Reason::of("event_not_writable"),
-            error.to_string(),
-        )
-    })?;
-    Ok(Message {
-        id: event.message_id(),
-        kind: MessageKind::PaymentV1,
-        content_type: event::CONTENT_TYPE.to_owned(),
-        timestamp: clock::now(),
-        headers: Headers {
-            gateway: Some(event.gateway),
-            account: Some(event.account.clone()),
-            received_at: Some(event.received_at),
-            replay_id: message.headers.replay_id.clone(),
-            traceparent: message.headers.traceparent.clone(),
-            ..Headers::default()
-        },
-        body: Bytes::from(body),
-    })
 }

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::metrics::{InFlight, seconds_between};
 use crate::queue::{Acker, Delivery, Destination, PublishError, QueueId, WorkQueue};
 use crate::runtime::Shell;
-use crate::stage::{Stage, StageName};
+use crate::stage::{self, Stage, StageName};
 use crate::telemetry::hop::Hop;
 
 /// The waits between publishes of one message while the broker is down: doubling, within these.
@@ -75,7 +75,9 @@ impl<S: Stage> Performer<S> {
             .catch_unwind()
             .await;
         hit(S::NAME, Moment::AfterHandle);
-        hop.ended(outcome_of(handled.as_ref().ok()));
+        let outcome = outcome_of(handled.as_ref().ok());
+        tracing::debug!(outcome, "decided");
+        hop.ended(outcome);
         let settled = match handled {
             Ok(Disposition::Forward { publish, receipt }) => {
                 self.forward(&message, publish, receipt).await
@@ -152,8 +154,21 @@ impl<S: Stage> Performer<S> {
     }
 
     async fn park(&self, message: &Message, lot: Lot, why: Why) -> Result<(), Unsettled> {
+        self.note_parked(message, lot, &why).await;
         self.set_aside(next::parked(message, self.place(), lot, why))
             .await
+    }
+
+    /// Lets the stage record what is parked. A panic there must not keep the message from its
+    /// parking queue.
+    async fn note_parked(&self, message: &Message, lot: Lot, why: &Why) {
+        let Why { reason, detail } = why;
+        let noted = self
+            .stage
+            .parked(message, lot, stage::Why { reason, detail });
+        if AssertUnwindSafe(noted).catch_unwind().await.is_err() {
+            tracing::error!("the stage panicked while it recorded what is parked");
+        }
     }
 
     /// Publishes to a delay or parking queue and counts it.
@@ -236,8 +251,15 @@ impl<S: Stage> Performer<S> {
             .with_label_values(&[stage])
             .inc();
         let ladder = self.shell.names.ladder();
-        self.set_aside(next::after_panic(message, self.place(), ladder))
-            .await
+        let (to, next) = next::after_panic(message, self.place(), ladder);
+        if let (QueueId::Dead(_), Some(reason)) = (to, &next.headers.reason) {
+            let why = Why {
+                reason: reason.clone(),
+                detail: next.headers.reason_detail.clone().unwrap_or_default(),
+            };
+            self.note_parked(message, Lot::Dead, &why).await;
+        }
+        self.set_aside((to, next)).await
     }
 
     /// Waits, but not beyond the stop.

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::queue::embedded::Embedded;
 use crate::queue::{Destination, QueueNames, Queues};
 use crate::retry::{Ladder, Rung};
-use crate::stage::StageName;
+use crate::stage::{self, StageName};
 
 type Decide = Box<dyn Fn(Message) -> BoxFuture<'static, Disposition<()>> + Send + Sync>;
 
@@ -24,6 +24,7 @@ type Decide = Box<dyn Fn(Message) -> BoxFuture<'static, Disposition<()>> + Send 
 struct Scripted {
     decide: Decide,
     confirmed: mpsc::UnboundedSender<()>,
+    parked: mpsc::UnboundedSender<String>,
 }
 
 impl Stage for Scripted {
@@ -36,6 +37,11 @@ impl Stage for Scripted {
         (self.decide)(message.clone()).await
     }
 
+    async fn parked(&self, message: &Message, _: Lot, why: stage::Why<'_>) {
+        let attempt = message.headers.attempt;
+        self.parked.send(format!("{} {attempt}", why.reason)).ok();
+    }
+
     async fn confirmed(&self, _receipt: ()) {
         self.confirmed.send(()).ok();
     }
@@ -45,6 +51,7 @@ impl Stage for Scripted {
 struct Bench {
     shell: Shell,
     confirmed: mpsc::UnboundedReceiver<()>,
+    parked: mpsc::UnboundedReceiver<String>,
     running: tokio::task::JoinHandle<Result<(), ConsumerError>>,
     folder: tempfile::TempDir,
 }
@@ -64,14 +71,17 @@ async fn bench(grace: Duration, decide: Decide) -> Bench {
         grace,
     };
     let (sender, confirmed) = mpsc::unbounded_channel();
+    let (parked_sender, parked) = mpsc::unbounded_channel();
     let stage = Arc::new(Scripted {
         decide,
         confirmed: sender,
+        parked: parked_sender,
     });
     let running = tokio::spawn(run(shell.clone(), stage, WorkQueue::Verify, 4));
     Bench {
         shell,
         confirmed,
+        parked,
         running,
         folder,
     }
@@ -229,6 +239,30 @@ async fn a_handler_that_panics_costs_an_attempt_and_harms_no_other_message() {
     assert_eq!((calls.load(Ordering::Acquire), left), (2, 0));
     let text = shell.metrics.render().unwrap();
     assert!(text.contains("quittance_panics_total{stage=\"verifier\"} 1"));
+}
+
+#[tokio::test]
+async fn the_stage_records_what_is_parked_also_after_a_panic() {
+    let parks = always(|_message| Disposition::Park {
+        lot: Lot::Quarantine,
+        reason: Reason::of("conflict"),
+        detail: String::new(),
+    });
+    let panics = always(|message: Message| {
+        assert!(message.body.is_empty(), "on purpose");
+        forward()
+    });
+    for (decide, queue, expected) in [
+        (parks, QueueId::Quarantine, "conflict 0"),
+        (panics, QueueId::Dead(WorkQueue::Verify), "panic 1"),
+    ] {
+        let mut bench = bench(GRACE, decide).await;
+        bench.publish(&message()).await;
+        assert_eq!(bench.parked.recv().await.unwrap(), expected);
+        bench.next(queue).await;
+        assert!(bench.parked.try_recv().is_err(), "recorded once");
+        bench.stop().await;
+    }
 }
 
 #[tokio::test]

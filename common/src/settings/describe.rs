@@ -54,6 +54,11 @@ impl Settings {
             }
             None => put("archive.keep", "off".to_owned()),
         }
+        let personal = self.retention.personal_data;
+        put(
+            "retention.personal_data",
+            personal.map_or_else(|| "off".to_owned(), wait),
+        );
         for (index, account) in self.accounts.iter().enumerate() {
             describe_account(index, account, &mut put);
         }

@@ -238,6 +238,11 @@ pub const KEYS: &[Key] = &[
         "bytes, a whole number from 1000000",
     ),
     key(
+        "retention.personal_data",
+        "365 days",
+        "a duration from 1s to 3650 days, or `off`",
+    ),
+    key(
         "account.*.id",
         "default",
         "1 to 64 letters, digits, `-`, `_` or `.`",

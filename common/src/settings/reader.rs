@@ -1,6 +1,7 @@
 //! Turns what was set into [`Settings`], or into every mistake at once.
 
 mod outlets;
+mod retention;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::event::Environment;
 use crate::order::signature::SECRET_LEAST;
 use crate::queue::ArchiveLimits;
 use outlets::{read_notify, read_stock};
+use retention::read_retention;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -213,9 +215,11 @@ fn read(reader: &mut Reader) -> Option<Settings> {
     let accounts = read_accounts(reader);
     let rules = rule_tables::read(reader);
     let archive = read_archive(reader);
+    let retention = read_retention(reader);
     let log = read_log(reader);
     Some(Settings {
         archive: archive?,
+        retention: retention?,
         engine: engine?,
         shop_database: shop_database?,
         queue_prefix: queue_prefix?,

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, millis};
+use super::{Shop, ShopError, millis, row};
 use crate::ids::Sku;
-use crate::money::{Currency, Money};
+use crate::money::Money;
 
 /// One line of `quittance stock list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -131,10 +131,7 @@ impl Shop {
                 .await
                 .map_err(ShopError::during(doing))?;
             if let Some(row) = row {
-                let minor: i64 = row.try_get(0).map_err(ShopError::during(doing))?;
-                let code: String = row.try_get(1).map_err(ShopError::during(doing))?;
-                let currency: Currency = code.parse().map_err(ShopError::unreadable("currency"))?;
-                prices.insert(sku.clone(), Money::from_minor(minor, currency));
+                prices.insert(sku.clone(), row::amount(&row, 0, 1, doing)?);
             }
         }
         Ok(prices)
@@ -178,19 +175,13 @@ async fn write_operator_move(
 }
 
 fn read_stock(row: &AnyRow) -> Result<StockRow, sqlx::Error> {
-    let minor: i64 = row.try_get(5)?;
-    let code: String = row.try_get(6)?;
-    let price = code.parse().map_or_else(
-        |_| minor.to_string(),
-        |currency: Currency| Money::from_minor(minor, currency).value(),
-    );
     Ok(StockRow {
         sku: row.try_get(0)?,
         on_hand: row.try_get(1)?,
         reserved: row.try_get(2)?,
         backordered: row.try_get(3)?,
         name: row.try_get(4)?,
-        price,
-        currency: code,
+        price: row::value(row::told_amount(row, 5, 6)?),
+        currency: row.try_get(6)?,
     })
 }

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::{Shop, ShopError, millis, time_text};
+use crate::disposition::Lot;
 use crate::event::Source;
 use crate::ids::{AccountId, GatewayId, MessageId, Reason};
 use crate::message::{Message, capped_detail};
@@ -46,8 +47,11 @@ pub struct NewDecision {
 /// A message that was parked, with what was expected and found.
 #[derive(Debug, Clone)]
 pub struct NewParked {
-    /// The message as it came.
+    /// The message as it came. Where it cannot be released, without its body: the parking queue
+    /// has that.
     pub message: Message,
+    /// On which kind of parking queue.
+    pub lot: Lot,
     /// What the check expected, where it compares two values.
     pub expected: Option<String>,
     /// What it found instead.
@@ -83,6 +87,9 @@ pub struct DecisionRow {
     pub account: String,
 }
 
+/// The outcome of a message that goes its way.
+const VERIFIED: &str = "verified";
+
 impl Shop {
     /// Writes a decision down, with what was parked. The same decision about the same message
     /// again (a redelivery) changes nothing.
@@ -108,6 +115,9 @@ impl Shop {
         if let Some(parked) = &decision.parked {
             let (txn_id, subject) = about.first().unwrap_or(&blank[0]);
             upsert_parked(&mut tx, decision, parked, txn_id, subject).await?;
+        } else if decision.outcome == VERIFIED {
+            // Parked once, it has gone its way after all: a replay.
+            super::parked::settle(&mut tx, decision.message_id, decision.at).await?;
         }
         tx.commit().await.map_err(ShopError::during(doing))
     }
@@ -176,9 +186,10 @@ async fn upsert_parked(
         .map_err(ShopError::unreadable("list of headers"))?;
     sqlx::query(
         "INSERT INTO parked_message (message_id, at_ms, txn_id, subject, gateway, account, \
-         outcome, reason, detail, expected, found, kind, content_type, made_at, headers, body) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-         ON CONFLICT (message_id) DO UPDATE SET at_ms = excluded.at_ms, \
+         outcome, reason, detail, expected, found, kind, content_type, made_at, headers, body, stage, \
+         lot) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+         $18) ON CONFLICT (message_id) DO UPDATE SET at_ms = excluded.at_ms, \
+         stage = excluded.stage, lot = excluded.lot, settled_at = 0, \
          outcome = excluded.outcome, reason = excluded.reason, detail = excluded.detail, \
          expected = excluded.expected, found = excluded.found",
     )
@@ -198,6 +209,8 @@ async fn upsert_parked(
     .bind(millis(message.timestamp))
     .bind(headers)
     .bind(STANDARD.encode(&message.body))
+    .bind(decision.stage.as_str())
+    .bind(parked.lot.as_str())
     .execute(connection)
     .await
     .map_err(ShopError::during("keeping a parked message"))?;

@@ -10,6 +10,7 @@ pub fn waits_for_a_person(flag: &str) -> bool {
             | "reservation_short"
             | "reservation_expired"
             | "signup_not_seen"
+            | "first_payment_due"
             | "end_of_term"
             | "modified"
             | "payment_skipped"

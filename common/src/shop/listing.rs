@@ -6,8 +6,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Shop, ShopError, time_text};
-use crate::money::{Currency, Money};
+use super::{Shop, ShopError, row, time_text};
 
 /// Which payments to list; what is `None` does not narrow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,14 +63,11 @@ impl Shop {
     /// The payments that `filter` leaves, newest change first.
     pub async fn payments(&self, filter: &PaymentFilter) -> Result<Vec<PaymentRow>, ShopError> {
         let flag = filter.flag.as_ref().map(|flag| format!("\"{flag}\""));
-        let rows = sqlx::query(
-            "SELECT p.subject, p.gateway, p.environment, p.account, p.kind, p.txn_id, p.status, \
-             p.amount_minor, p.refunded_minor, p.currency, p.flags, p.last_at, \
-             (SELECT COUNT(*) FROM event e WHERE e.subject = p.subject OR e.about = p.subject) \
-             FROM payment p WHERE ($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
+        let rows = sqlx::query(row::payments_where!(
+            "($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
              AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') AND ($4 = '' OR p.kind = $4) \
-             ORDER BY p.last_at DESC, p.subject LIMIT $5",
-        )
+             ORDER BY p.last_at DESC, p.subject LIMIT $5"
+        ))
         .bind(filter.status.clone().unwrap_or_default())
         .bind(filter.account.clone().unwrap_or_default())
         .bind(flag.unwrap_or_default())
@@ -148,13 +144,6 @@ pub(super) fn effect_name(full: &str) -> &str {
 }
 
 fn read_payment(row: &AnyRow) -> Result<PaymentRow, sqlx::Error> {
-    let code: String = row.try_get(9)?;
-    let value = |minor: i64| {
-        code.parse::<Currency>().map_or_else(
-            |_| String::new(),
-            |currency| Money::from_minor(minor, currency).value(),
-        )
-    };
     let flags: String = row.try_get(10)?;
     Ok(PaymentRow {
         subject: row.try_get(0)?,
@@ -164,12 +153,12 @@ fn read_payment(row: &AnyRow) -> Result<PaymentRow, sqlx::Error> {
         kind: row.try_get(4)?,
         txn_id: row.try_get(5)?,
         status: row.try_get(6)?,
-        amount: value(row.try_get(7)?),
-        refunded: value(row.try_get(8)?),
+        amount: row::value(row::told_amount(row, 7, 9)?),
+        refunded: row::value(row::told_amount(row, 8, 9)?),
         events: row.try_get(12)?,
         effects: Vec::new(),
         flags: serde_json::from_str(&flags).unwrap_or_default(),
         updated_at: time_text(row.try_get(11)?),
-        currency: code,
+        currency: row.try_get(9)?,
     })
 }

@@ -7,9 +7,8 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, millis, time_text};
+use super::{Shop, ShopError, millis, row, time_text};
 use crate::ids::{OrderId, Sku};
-use crate::money::{Currency, Money};
 use crate::order::{Order, Quantities};
 
 /// One line of `quittance orders list`.
@@ -27,6 +26,12 @@ pub struct OrderRow {
     pub registered_at: String,
     /// The payment that settles it, as the books name it; empty until then.
     pub settled_by: String,
+    /// When it was cancelled; empty when it was not.
+    pub cancelled_at: String,
+    /// By whom.
+    pub cancelled_by: String,
+    /// Why, if that was said.
+    pub cancelled_because: String,
 }
 
 impl Shop {
@@ -88,7 +93,8 @@ impl Shop {
         }
         let rows = sqlx::query(
             "SELECT id, total_minor, currency, registered_at, COALESCE((SELECT MIN(subject) FROM \
-             settlement WHERE order_ref = id), '') FROM shop_order ORDER BY id",
+             settlement WHERE order_ref = id), ''), cancelled_at, cancelled_by, cancelled_because \
+             FROM shop_order ORDER BY id",
         )
         .fetch_all(pool)
         .await
@@ -143,9 +149,7 @@ async fn read_order(connection: &mut AnyConnection, id: &str) -> Result<Option<O
     let Some(row) = row else {
         return Ok(None);
     };
-    let minor: i64 = row.try_get(0).map_err(ShopError::during(doing))?;
-    let code: String = row.try_get(1).map_err(ShopError::during(doing))?;
-    let currency: Currency = code.parse().map_err(ShopError::unreadable("currency"))?;
+    let total = row::amount(&row, 0, 1, doing)?;
     let rows = sqlx::query("SELECT sku, quantity FROM shop_order_line WHERE order_id = $1")
         .bind(id)
         .fetch_all(&mut *connection)
@@ -161,7 +165,7 @@ async fn read_order(connection: &mut AnyConnection, id: &str) -> Result<Option<O
     }
     Ok(Some(Order {
         id: id.parse().map_err(ShopError::unreadable("order"))?,
-        total: Money::from_minor(minor, currency),
+        total,
         lines,
     }))
 }
@@ -172,19 +176,16 @@ fn read_line(row: &AnyRow) -> Result<(String, String), sqlx::Error> {
 }
 
 fn read_row(row: &AnyRow) -> Result<OrderRow, sqlx::Error> {
-    let minor: i64 = row.try_get(1)?;
-    let code: String = row.try_get(2)?;
-    let total = code.parse().map_or_else(
-        |_| minor.to_string(),
-        |currency: Currency| Money::from_minor(minor, currency).value(),
-    );
     Ok(OrderRow {
         id: row.try_get(0)?,
-        total,
-        currency: code,
+        total: row::value(row::told_amount(row, 1, 2)?),
+        currency: row.try_get(2)?,
         lines: Vec::new(),
         registered_at: time_text(row.try_get(3)?),
         settled_by: row.try_get(4)?,
+        cancelled_at: time_text(row.try_get(5)?),
+        cancelled_by: row.try_get(6)?,
+        cancelled_because: row.try_get(7)?,
     })
 }
 
@@ -192,6 +193,7 @@ fn read_row(row: &AnyRow) -> Result<OrderRow, sqlx::Error> {
 mod tests {
     use super::*;
     use crate::clock::now;
+    use crate::money::Money;
     use crate::settings::ShopDatabase;
 
     fn order(id: &str, minor: i64, lines: &[(&str, u64)]) -> Order {

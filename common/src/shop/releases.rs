@@ -1,5 +1,4 @@
-//! What waits in quarantine, and how a person lets it go on: the request is written here, and a
-//! task of the verifier publishes the message again. What is waived is looked up here too, by the
+//! How a person lets go on what was refused: the request is written here, and a task of the verifier publishes the message again. What is waived is looked up here too, by the
 //! message and its exact bytes, so that no header decides anything.
 
 use std::collections::BTreeSet;
@@ -8,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Shop, ShopError, millis, time_text};
+use super::parked::ParkedRow;
+use super::{Shop, ShopError, millis};
 use crate::ids::{MessageId, Reason};
 use crate::message::{Headers, Message, MessageKind};
 
@@ -21,31 +20,6 @@ const LEASE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The header that says by which request a message goes on. A hint: the request itself decides.
 pub const RELEASE_HEADER: &str = "release-id";
-
-/// One line of `quittance payments quarantined`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ParkedRow {
-    /// The transaction that the message names.
-    pub txn_id: String,
-    /// Why it was parked.
-    pub reason: String,
-    /// What the check expected; empty when it compares no values.
-    pub expected: String,
-    /// What it found.
-    pub found: String,
-    /// The reason for people.
-    pub detail: String,
-    /// When.
-    pub at: String,
-    /// `refused`, `invalid`, `unreadable`, `conflict`.
-    pub outcome: String,
-    /// What it is about.
-    pub subject: String,
-    /// Whose account.
-    pub account: String,
-    /// The message.
-    pub message_id: String,
-}
 
 /// A person's word that a refusal may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,27 +37,12 @@ pub struct NewRelease {
 pub enum ReleaseOutcome {
     /// It will be processed again, without the check of that reason.
     Released(ParkedRow),
-    /// It cannot be let pass: only the gateway can say that it is genuine, and what cannot be read
-    /// cannot be applied.
+    /// It cannot be let pass: only the gateway can say that it is genuine, what cannot be read
+    /// cannot be applied, and of what is too old the bytes are gone.
     Impossible(ParkedRow),
 }
 
 impl Shop {
-    /// What waits for a person: parked, and not released since. Newest first.
-    pub async fn quarantined(&self) -> Result<Vec<ParkedRow>, ShopError> {
-        sqlx::query(
-            "SELECT txn_id, reason, expected, found, detail, at_ms, outcome, subject, account, \
-             message_id FROM parked_message WHERE NOT EXISTS (SELECT 1 FROM release_request \
-             WHERE release_request.message_id = parked_message.message_id \
-             AND release_request.reason = parked_message.reason) \
-             ORDER BY at_ms DESC, message_id",
-        )
-        .fetch_all(self.pool().await?)
-        .await
-        .and_then(|rows| rows.iter().map(read_parked).collect())
-        .map_err(ShopError::during("listing what is quarantined"))
-    }
-
     /// Releases every waiting message that names `txn`; empty when none does.
     pub async fn release(
         &self,
@@ -95,7 +54,7 @@ impl Shop {
             if row.txn_id != txn && row.subject != txn {
                 continue;
             }
-            if row.outcome == "refused" {
+            if row.can_be_released() {
                 self.request(&row, release).await?;
                 outcomes.push(ReleaseOutcome::Released(row));
             } else {
@@ -143,7 +102,8 @@ impl Shop {
             "SELECT release_request.id, parked_message.message_id, kind, content_type, made_at, \
              headers, body FROM release_request JOIN parked_message \
              ON parked_message.message_id = release_request.message_id \
-             WHERE published_at = 0 AND lease_until <= $1 ORDER BY release_request.at_ms LIMIT 1",
+             WHERE published_at = 0 AND lease_until <= $1 \
+             AND parked_message.personal_removed_at = 0 ORDER BY release_request.at_ms LIMIT 1",
         )
         .bind(millis(now))
         .fetch_optional(pool)
@@ -265,21 +225,6 @@ fn read_message(row: &AnyRow, release: &str) -> Result<Message, ShopError> {
         timestamp: Timestamp::from_millisecond(made_at).map_err(ShopError::unreadable("time"))?,
         headers,
         body: Bytes::from(body),
-    })
-}
-
-fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
-    Ok(ParkedRow {
-        txn_id: row.try_get(0)?,
-        reason: row.try_get(1)?,
-        expected: row.try_get(2)?,
-        found: row.try_get(3)?,
-        detail: row.try_get(4)?,
-        at: time_text(row.try_get(5)?),
-        outcome: row.try_get(6)?,
-        subject: row.try_get(7)?,
-        account: row.try_get(8)?,
-        message_id: row.try_get(9)?,
     })
 }
 

@@ -34,10 +34,7 @@ impl Shop {
         rows.iter()
             .map(|row| {
                 let full: String = row.try_get(0).map_err(ShopError::during(doing))?;
-                SubjectKey::parse(&full).ok_or_else(|| ShopError::Unreadable {
-                    what: "subject",
-                    detail: "not gateway:environment:kind:id".to_owned(),
-                })
+                SubjectKey::stored(&full)
             })
             .collect()
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ShopError;
 use crate::event::{EventType, PaymentEvent, Subject};
 use crate::ids::TxnId;
 
@@ -79,6 +80,14 @@ impl SubjectKey {
             kind,
             id: parts.next()?.to_owned(),
             full: full.to_owned(),
+        })
+    }
+
+    /// The same of a name that the books have stored.
+    pub(super) fn stored(full: &str) -> Result<Self, ShopError> {
+        Self::parse(full).ok_or_else(|| ShopError::Unreadable {
+            what: "subject",
+            detail: "not gateway:environment:kind:id".to_owned(),
         })
     }
 

@@ -52,7 +52,7 @@ pub(crate) struct DownArguments {
     purge: bool,
 }
 
-pub(crate) async fn up(arguments: UpArguments, context: Context<'_>) -> anyhow::Result<Exit> {
+pub(crate) async fn up(arguments: UpArguments, mut context: Context<'_>) -> anyhow::Result<Exit> {
     let folder = &arguments.place.dir;
     let instances = Instances {
         ingest: arguments.ingest,
@@ -67,7 +67,7 @@ pub(crate) async fn up(arguments: UpArguments, context: Context<'_>) -> anyhow::
     bar.finish_and_clear();
     match outcome? {
         Up::Started(state) => {
-            show(&state, folder, context)?;
+            show(&state, folder, &mut context)?;
             Ok(Exit::Done)
         }
         Up::Before(state) => {
@@ -75,7 +75,7 @@ pub(crate) async fn up(arguments: UpArguments, context: Context<'_>) -> anyhow::
             if context.form == Form::Table {
                 writeln!(context.out, "It runs already in {}.\n", folder.display())?;
             }
-            show(&state, folder, context)?;
+            show(&state, folder, &mut context)?;
             Ok(if all { Exit::Done } else { Exit::Failed })
         }
     }
@@ -97,7 +97,7 @@ pub(crate) async fn down(arguments: DownArguments, context: Context<'_>) -> anyh
     Ok(Exit::Done)
 }
 
-pub(crate) fn status(place: &Place, context: Context<'_>) -> anyhow::Result<Exit> {
+pub(crate) fn status(place: &Place, mut context: Context<'_>) -> anyhow::Result<Exit> {
     let Some(state) = State::load(&place.dir)? else {
         if context.form == Form::Table {
             writeln!(context.out, "Nothing runs in {}.", place.dir.display())?;
@@ -105,7 +105,7 @@ pub(crate) fn status(place: &Place, context: Context<'_>) -> anyhow::Result<Exit
         return Ok(Exit::Failed);
     };
     let all = state.processes.iter().all(Child::is_running);
-    show(&state, &place.dir, context)?;
+    show(&state, &place.dir, &mut context)?;
     Ok(if all { Exit::Done } else { Exit::Failed })
 }
 
@@ -122,7 +122,7 @@ struct Row<'a> {
 }
 
 /// Prints what runs, where it listens, and what one may do next.
-fn show(state: &State, folder: &Path, context: Context<'_>) -> anyhow::Result<()> {
+fn show(state: &State, folder: &Path, context: &mut Context<'_>) -> anyhow::Result<()> {
     let folder = folder.canonicalize()?;
     let settings = folder.join("quittance.toml");
     let mut counted = Vec::new();

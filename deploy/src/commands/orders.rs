@@ -1,5 +1,7 @@
 //! `quittance orders`: what payments are held against.
 
+mod cancel;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -18,8 +20,16 @@ use crate::wiring::Books;
 pub(crate) enum Command {
     /// Register an order: a payment that names it as `invoice` or `custom` is held against it.
     Add(Terms),
-    /// Every registered order, and the payment that settles it.
+    /// Every registered order, the payment that settles it, and whether it is cancelled.
     List,
+    /// One registered order: its terms, what settled it, and who cancelled it.
+    Show {
+        /// The shop's own number.
+        id: OrderId,
+    },
+    /// Cancel a registered order: what a pending payment has set aside for it is free again, and
+    /// money that comes for it is for a person. A paid order is left as it is (exit code 1).
+    Cancel(cancel::Arguments),
     /// Register orders from a CSV file with the head `id,total,currency` and perhaps `lines`
     /// (`SKU=QTY;SKU=QTY`).
     Import {
@@ -63,9 +73,22 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         }
         Command::List => {
             let rows = open().await?.order_list().await?;
-            let columns = ["id", "total", "currency", "lines", "settled_by"];
+            let columns = [
+                "id",
+                "total",
+                "currency",
+                "lines",
+                "settled_by",
+                "cancelled_at",
+                "cancelled_by",
+            ];
             write_rows(context.out, context.form, &columns, &rows)?;
         }
+        Command::Show { id } => {
+            let rows = open().await?.order_list().await?;
+            cancel::show(&id, rows, context.form, context.out)?;
+        }
+        Command::Cancel(arguments) => return cancel::cancel(arguments, &settings, context).await,
         Command::Import { file } => {
             let source = std::fs::File::open(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;

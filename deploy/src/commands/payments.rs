@@ -4,10 +4,11 @@ use std::io::Write;
 
 use clap::Subcommand;
 use quittance_common::ids::TxnId;
-use quittance_common::shop::ReleaseOutcome;
+use quittance_common::shop::{ParkedRow, ParkedState, ReleaseOutcome};
 
 use super::{Context, Exit};
-use crate::output::write_rows;
+use crate::operator;
+use crate::output::{Form, write_rows};
 use crate::story;
 use crate::wiring::{Books, PaymentQuery};
 
@@ -32,8 +33,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
     },
-    /// What waits for a person: why, what was expected and what was found. Newest first.
-    Quarantined,
+    /// What waits for a person: why, what was expected and what was found, and on which queue it
+    /// is. Newest first.
+    Quarantined {
+        /// Also what was released (by whom, when, why) or went its way since.
+        #[arg(long)]
+        all: bool,
+    },
     /// Let a quarantined payment go on, without the check that refused it. It is verified again.
     Release {
         /// The transaction id.
@@ -77,11 +83,7 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
             ];
             write_rows(context.out, context.form, &columns, &rows)?;
         }
-        Command::Quarantined => {
-            let rows = books.quarantined().await?;
-            let columns = ["txn_id", "reason", "expected", "found", "at", "detail"];
-            write_rows(context.out, context.form, &columns, &rows)?;
-        }
+        Command::Quarantined { all } => quarantined(&books, all, context).await?,
         Command::Release { txn, because, by } => {
             release(&books, &txn, because, by, context.out).await?;
         }
@@ -94,6 +96,41 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
+async fn quarantined(books: &Books, all: bool, context: Context<'_>) -> anyhow::Result<()> {
+    const WAITING: [&str; 7] = [
+        "txn_id", "reason", "expected", "found", "at", "queue", "detail",
+    ];
+    const ALL: [&str; 10] = [
+        "txn_id",
+        "reason",
+        "expected",
+        "found",
+        "at",
+        "queue",
+        "state",
+        "released_by",
+        "released_at",
+        "released_because",
+    ];
+    let rows = books.ever_parked().await?;
+    if all {
+        write_rows(context.out, context.form, &ALL, &rows)?;
+        return Ok(());
+    }
+    let of = |state| rows.iter().filter(move |row| row.state == state);
+    let waiting: Vec<&ParkedRow> = of(ParkedState::Waiting).collect();
+    write_rows(context.out, context.form, &WAITING, &waiting)?;
+    let released = of(ParkedState::Released).count();
+    if released > 0 && context.form == Form::Table {
+        writeln!(
+            context.out,
+            "{released} more released: --all shows by whom; their copies in quarantine stay until \
+             they are purged"
+        )?;
+    }
+    Ok(())
+}
+
 async fn release(
     books: &Books,
     txn: &TxnId,
@@ -102,7 +139,7 @@ async fn release(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<()> {
     anyhow::ensure!(!because.trim().is_empty(), "--because must say something");
-    let by = by.unwrap_or_else(system_user);
+    let by = by.unwrap_or_else(operator::system_user);
     let outcomes = books.release(txn, by.clone(), because).await?;
     anyhow::ensure!(
         !outcomes.is_empty(),
@@ -114,29 +151,34 @@ async fn release(
             ReleaseOutcome::Released(row) => {
                 writeln!(out, "released {txn} ({}) by {by}", row.reason)?;
             }
-            ReleaseOutcome::Impossible(row) => impossible.push(row.reason.as_str()),
+            ReleaseOutcome::Impossible(row) => impossible.push(row),
         }
     }
     if impossible.len() == outcomes.len() {
-        anyhow::bail!(
-            "payment {txn} cannot be released ({}): only the gateway can say that a message is \
-             genuine, and only a refusal by a check can be waived",
-            impossible.join(", ")
-        );
+        let why: Vec<String> = impossible.into_iter().map(why_not).collect();
+        anyhow::bail!("payment {txn} cannot be released: {}", why.join("; "));
     }
     Ok(())
 }
 
-/// The name of the user that this process belongs to, or else the number.
-fn system_user() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    users
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-        })
-        .unwrap_or_else(|| format!("uid {uid}"))
+/// Why a parked message cannot be released, and what to do instead.
+fn why_not(row: &ParkedRow) -> String {
+    let reason = &row.reason;
+    if row.stage != "verifier" {
+        return format!(
+            "{reason}: it was verified before, and waits in `{}`; `quittance queues replay` sends \
+             it again",
+            row.queue
+        );
+    }
+    if row.outcome == "refused" {
+        return format!(
+            "{reason}: its bytes were removed at {} because of their age; have it sent again",
+            row.details_removed_at
+        );
+    }
+    format!(
+        "{reason}: only the gateway can say that a message is genuine, and only a refusal by a \
+         check can be waived"
+    )
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use futures_util::future::join_all;
 
 use super::child::{Child, Role};
+use super::plan::PLAN;
 use super::state::{Lock, State};
 
 /// What there was to stop.
@@ -23,14 +24,17 @@ pub enum Down {
 /// # Errors
 /// When a process cannot be ended; the others are, and the same command goes on.
 pub async fn down(folder: &Path, purge: bool) -> anyhow::Result<Down> {
-    if !folder.is_dir() {
+    // Only a folder that `up` has made is ever touched.
+    if !folder.join(PLAN).is_file() {
+        anyhow::ensure!(
+            !purge || !folder.exists(),
+            "{} was not made by `quittance up`: not removed",
+            folder.display()
+        );
         return Ok(Down::Nothing);
     }
     let lock = Lock::take(folder)?;
-    let found = State::load(folder)?;
-    // Only a folder that `up` has made is ever removed.
-    let is_ours = found.is_some() || folder.join("plan.json").is_file();
-    let stopped = match found {
+    let stopped = match State::load(folder)? {
         None => Down::Nothing,
         Some(state) => {
             let running = state.processes.iter().filter(|child| child.is_running());
@@ -45,11 +49,6 @@ pub async fn down(folder: &Path, purge: bool) -> anyhow::Result<Down> {
     };
     State::forget(folder)?;
     if purge {
-        anyhow::ensure!(
-            is_ours,
-            "{} was not made by `quittance up`: not removed",
-            folder.display()
-        );
         fs::remove_dir_all(folder)
             .with_context(|| format!("cannot remove {}", folder.display()))?;
     }

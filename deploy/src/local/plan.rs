@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::ports;
 use crate::demo::body::{Ipn, RECEIVER_EMAIL, RECEIVER_ID};
 
-const FILE: &str = "plan.json";
+/// The file that a plan is kept in; where it is, `up` has been.
+pub(super) const PLAN: &str = "plan.json";
 
 /// The settings file, for `--config`.
 pub(super) const SETTINGS: &str = "quittance.toml";
@@ -81,7 +82,7 @@ impl Plan {
 
     /// The plan of `folder` if it has one that still fits, else a fresh one, which is kept.
     pub(super) fn of(folder: &Path, instances: Instances) -> anyhow::Result<Self> {
-        let file = folder.join(FILE);
+        let file = folder.join(PLAN);
         let kept = fs::read(&file)
             .ok()
             .and_then(|text| serde_json::from_slice::<Self>(&text).ok())

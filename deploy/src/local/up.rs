@@ -22,7 +22,7 @@ use super::servers::redis;
 use super::state::{Lock, State};
 
 /// How long each part may take to answer.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_mins(2);
 /// How often it is asked.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long one question may take.

@@ -11,6 +11,8 @@ use quittance_common::clock;
 use quittance_common::settings::{Engine, Settings};
 use serde::Serialize;
 
+use crate::operator;
+
 /// The head of a command: the same on each of its lines.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Head {
@@ -103,12 +105,8 @@ impl Audit {
 impl Head {
     /// A command by the user of this process.
     pub(crate) fn new(command: &'static str, from: String, to: String) -> Self {
-        let who = ["SUDO_USER", "USER", "LOGNAME"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok().filter(|who| !who.is_empty()))
-            .unwrap_or_else(|| "unknown".to_owned());
         Self {
-            who,
+            who: operator::person(),
             command,
             from,
             to,

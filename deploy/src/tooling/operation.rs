@@ -153,7 +153,11 @@ pub(crate) async fn run(
             edits.extend(marking.body.as_ref().map(|_| "body".to_owned()));
             (edits, marking.replay_id.clone())
         });
-    let filter = job.selection.describe();
+    let mut filter = job.selection.describe();
+    if let Source::Archive(Range { since, until }) = job.source {
+        filter.extend(since.map(|since| format!("since={since}")));
+        filter.extend(until.map(|until| format!("until={until}")));
+    }
     let head = audit::Head::new(job.command, from, to).with(filter, edits, &replay_id);
     let mut work = Work {
         audit: Audit::begin(&job.audit, head)?,

@@ -1,9 +1,12 @@
 //! Orders and quarantined payments, as far as the command needs them.
 
 use quittance_common::clock;
-use quittance_common::ids::TxnId;
+use quittance_common::ids::{OrderId, TxnId};
 use quittance_common::order::Order;
-use quittance_common::shop::{NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
+use quittance_common::settings::Settings;
+use quittance_common::shop::{NewCancellation, NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
+use quittance_fulfiller::fulfil::{Cancellation, cancel_order};
+use quittance_fulfiller::terms::Terms;
 
 use super::Books;
 
@@ -21,9 +24,25 @@ impl Books {
         Ok(self.shop.order_list().await?)
     }
 
-    /// What waits for a person, newest first.
-    pub async fn quarantined(&self) -> anyhow::Result<Vec<ParkedRow>> {
-        Ok(self.shop.quarantined().await?)
+    /// Cancels an order, and takes back what its payments in progress hold.
+    ///
+    /// # Errors
+    /// Also when no such order is registered.
+    pub async fn cancel_order(
+        &self,
+        settings: &Settings,
+        id: &OrderId,
+        by: String,
+        because: String,
+    ) -> anyhow::Result<Cancellation> {
+        let at = clock::now();
+        let word = NewCancellation { by, because, at };
+        Ok(cancel_order(&Terms::of(settings), &self.shop, id, &word).await?)
+    }
+
+    /// Everything that was parked, with what has become of it, newest first.
+    pub async fn ever_parked(&self) -> anyhow::Result<Vec<ParkedRow>> {
+        Ok(self.shop.ever_parked().await?)
     }
 
     /// Releases what waits and names `txn`; empty when nothing does.

@@ -1,7 +1,9 @@
 //! The effects of one payment, had within the transaction of one event.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use quittance_common::event::{Payer, PaymentEvent};
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{Books, Hold, Movement, PaymentRecord};
@@ -21,6 +23,7 @@ fn merchant_effect(flag: &str) -> String {
 pub(super) struct Scene<'a> {
     pub(super) books: &'a mut Books,
     pub(super) terms: &'a Terms,
+    pub(super) now: Timestamp,
     pub(super) event: &'a PaymentEvent,
     pub(super) payment: &'a Payment,
     pub(super) events: &'a [PaymentEvent],
@@ -102,7 +105,7 @@ impl Scene<'_> {
         let change = self.books.hold(&self.payment.lines, hold).await?;
         for (movement, count) in change.moved {
             self.note(movement.as_str(), count).await?;
-            if movement == Movement::Backordered && self.payment.paid {
+            if movement == Movement::Backordered && self.payment.is_paid() {
                 let news = vec![Effect::Tell(News::Backordered)];
                 if !self.permitted(news).await?.is_empty() {
                     self.tell(News::Backordered).await?;
@@ -137,6 +140,8 @@ impl Scene<'_> {
             request,
             sequence: u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX),
             items,
+            reserve_until: (request == StockRequest::Reserve)
+                .then(|| end_of(self.now, self.terms.reserve_for)),
         };
         self.note(request.movement().as_str(), count).await?;
         let mut announcement =
@@ -209,6 +214,14 @@ const REQUESTS: [StockRequest; 4] = [
     StockRequest::Release,
     StockRequest::Restock,
 ];
+
+/// When something that is set aside at `now` is free again.
+fn end_of(now: Timestamp, reserve_for: Duration) -> Timestamp {
+    SignedDuration::try_from(reserve_for)
+        .ok()
+        .and_then(|wait| now.checked_add(wait).ok())
+        .unwrap_or(Timestamp::MAX)
+}
 
 /// What brings a shop's stock to `hold`, after what it was asked for before. Pure.
 fn request_for(hold: Hold, had: &BTreeSet<String>) -> Option<StockRequest> {

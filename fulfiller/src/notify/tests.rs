@@ -348,6 +348,7 @@ fn stock_request() -> Announcement {
             sku: "mug".parse().unwrap(),
             quantity: 2,
         }],
+        reserve_until: None,
     };
     Announcement::new(news, &subject, &fold(&events), &events)
 }

@@ -2,7 +2,11 @@
 
 use proptest::prelude::*;
 
+use quittance_common::shop::Hold;
+use quittance_common::status::PendingReason;
+
 use super::*;
+use crate::announcement::News;
 use crate::testing::{at, capture, dispute, eur, event, refund};
 
 fn flags(payment: &Payment) -> Vec<&str> {
@@ -189,10 +193,8 @@ fn an_authorisation_that_ends_after_its_capture_takes_nothing_back() {
 
 #[test]
 fn a_payment_for_a_cancelled_order_is_for_a_person_and_moves_no_stock() {
-    let mut completed = event(EventType::Completed, "T", "T");
-    completed.data.flags = vec![ORDER_CANCELLED.into()];
-    let events = [completed];
-    let payment = fold(&events);
+    let events = [event(EventType::Completed, "T", "T")];
+    let payment = fold_for(OrderState::Cancelled, &events);
     assert_eq!(flags(&payment), [ORDER_CANCELLED]);
     assert_eq!(effects(&payment, &events), [Effect::Stock(Hold::Nothing)]);
     assert_eq!(payment.settles, None);
@@ -230,7 +232,7 @@ fn created_by_elv_and_processed_reserve_nothing_and_tell_nobody() {
 
 /// Any event that a payment may have, with its own time.
 fn any_event() -> impl Strategy<Value = PaymentEvent> {
-    (0u8..18, 0i64..5).prop_map(|(kind, second)| {
+    (0u8..22, 0i64..5).prop_map(|(kind, second)| {
         let mut made = match kind {
             0 => event(EventType::Completed, "T", "T"),
             1 => event(EventType::Pending, "T", "T"),
@@ -248,6 +250,15 @@ fn any_event() -> impl Strategy<Value = PaymentEvent> {
             13 => dispute(EventType::DisputeAdjusted, "T", "PP-1"),
             14 => capture("T", "CAP1", 1200),
             15 => capture("T", "CAP2", 800),
+            17 => {
+                let mut authorized = event(EventType::Pending, "T", "T");
+                authorized.key = "pp:sandbox:T:pending:authorization".parse().unwrap();
+                authorized.data.pending_reason = Some(PendingReason::Authorization);
+                authorized
+            }
+            18 => event(EventType::ReversalCanceled, "T", "C2"),
+            19 => dispute(EventType::DisputeOpened, "T", "PP-2"),
+            20 => refund("T", "R4", -700),
             16 => {
                 let mut review = event(EventType::Pending, "T", "T");
                 review.key = "pp:sandbox:T:pending:payment_review".parse().unwrap();
@@ -280,16 +291,36 @@ proptest! {
             let again = shuffled[repeated.index(shuffled.len())].clone();
             shuffled.push(again);
         }
-        let (one, other) = (fold(&events), fold(&shuffled));
+        for order in [OrderState::Open, OrderState::Cancelled] {
+            let (one, other) = (fold_for(order, &events), fold_for(order, &shuffled));
+            prop_assert_eq!(&one, &other);
+            prop_assert_eq!(effects(&one, &events), effects(&other, &shuffled));
+            prop_assert_eq!(due(&one), due(&other));
+        }
+    }
+
+    #[test]
+    fn without_personal_data_everything_is_concluded_as_before(
+        events in prop::collection::vec(any_event(), 0..8),
+    ) {
+        let bare: Vec<PaymentEvent> = events
+            .iter()
+            .map(|event| event.clone().without_personal_data())
+            .collect();
+        let (one, other) = (fold(&events), fold(&bare));
         prop_assert_eq!(&one, &other);
-        prop_assert_eq!(effects(&one, &events), effects(&other, &shuffled));
-        prop_assert_eq!(due(&one), due(&other));
+        prop_assert_eq!(effects(&one, &events), effects(&other, &bare));
     }
 
     #[test]
     fn goods_are_taken_only_for_a_payment_that_was_completed(
         events in prop::collection::vec(any_event(), 0..8),
     ) {
+        let cancelled = fold_for(OrderState::Cancelled, &events);
+        prop_assert!(!effects(&cancelled, &events).iter().any(|effect| matches!(
+            effect,
+            Effect::Stock(Hold::Taken | Hold::Reserved) | Effect::Tell(News::Received)
+        )));
         let completed = events.iter().any(|e| e.event_type == EventType::Completed);
         let taken = effects(&fold(&events), &events).contains(&Effect::Stock(Hold::Taken));
         prop_assert!(completed || !taken);

@@ -103,6 +103,88 @@ async fn a_conflict_goes_to_the_quarantine() {
     );
 }
 
+/// Parks as the loop does: the stage is told first.
+async fn park(stage: &FulfilStage, message: &Message) {
+    let Disposition::Park {
+        lot,
+        reason,
+        detail,
+    } = stage.handle(message).await
+    else {
+        panic!("not parked")
+    };
+    let why = Why {
+        reason: &reason,
+        detail: &detail,
+    };
+    stage.parked(message, lot, why).await;
+}
+
+#[tokio::test]
+async fn a_conflict_in_the_books_is_found_with_its_payment_and_cannot_be_released() {
+    use quittance_common::shop::{NewRelease, ReleaseOutcome};
+
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 5).await;
+    let stage = stage(&shop);
+    let mut paid = event(EventType::Completed, "T", "T");
+    let first = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+    stage.handle(&first).await;
+    paid.fingerprint = quittance_common::claims::Fingerprint::of(b"other");
+    let mut second = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+    second.id = quittance_common::ids::MessageId::from_name("second");
+    for _ in 0..2 {
+        park(&stage, &second).await;
+    }
+    let waiting = shop.quarantined().await.unwrap();
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    let row = &waiting[0];
+    assert_eq!(
+        (row.txn_id.as_str(), row.reason.as_str(), row.stage.as_str()),
+        ("T", "conflict", "fulfiller")
+    );
+    assert_eq!(row.queue, "quarantine");
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    assert_eq!(story.parked, waiting);
+    assert_eq!(story.decisions[0].stage, "fulfiller");
+    let word = NewRelease {
+        by: "kim".into(),
+        because: "why not".into(),
+        at: at(1),
+    };
+    let outcome = shop.release("T", &word).await.unwrap();
+    assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
+}
+
+#[tokio::test]
+async fn poison_is_found_by_what_is_left_of_it_and_no_more_once_it_was_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 5).await;
+    let stage = stage(&shop);
+    let good = event(EventType::Completed, "T", "T").to_json().unwrap();
+    let newer = String::from_utf8(good.clone())
+        .unwrap()
+        .replace("\"specversion\":\"1.0\"", "\"specversion\":\"2.0\"");
+    let poison = message(MessageKind::PaymentV1, ATTEMPTS, newer.into_bytes());
+    park(&stage, &poison).await;
+    let row = shop.quarantined().await.unwrap().remove(0);
+    assert_eq!(
+        (row.txn_id.as_str(), row.reason.as_str(), row.queue.as_str()),
+        ("T", "unsupported_version", "fulfil.dead")
+    );
+    // Unknown to the books otherwise, it has a story all the same.
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    assert_eq!(story.payment.status, "not_in_the_books");
+    assert_eq!(story.parked.len(), 1);
+    // A later build understands it.
+    let mut replayed = message(MessageKind::PaymentV1, 0, good);
+    replayed.headers.replay_id = Some("r1".into());
+    stage.handle(&replayed).await;
+    assert!(shop.quarantined().await.unwrap().is_empty());
+    let ever = shop.ever_parked().await.unwrap();
+    assert_eq!(ever[0].state, quittance_common::shop::ParkedState::Settled);
+}
+
 #[tokio::test]
 async fn a_database_that_is_down_costs_no_attempt_and_stops_the_taking() {
     let down = "postgres://nobody:secret@127.0.0.1:9/shop".to_owned();

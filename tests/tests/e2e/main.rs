@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod books;
+mod cancellations;
 mod claims;
 mod contract;
 mod crashes;
@@ -10,6 +11,7 @@ mod forgeries;
 mod gateway;
 mod harness;
 mod http_in;
+mod local_cluster;
 mod manifests;
 mod metrics;
 mod notices;
@@ -20,9 +22,11 @@ mod pipeline;
 mod rabbitmq;
 mod receipt;
 mod returns;
+mod rolling;
 mod rules;
 mod settings;
 mod shop;
 mod tooling;
 mod topology;
+mod traces;
 mod traps;

@@ -2,9 +2,14 @@
 //! the tools killed at every turn.
 
 mod archive;
+mod beside;
 mod choosing;
+mod golden;
 mod kills;
+mod listing;
 mod moving;
+mod pasted;
+mod traps;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,10 +20,14 @@ use base64::Engine as _;
 use bytes::Bytes;
 use quittance_common::claims::Fingerprint;
 use quittance_deploy::demo::body::Ipn;
+use quittance_tests::eventually;
 use quittance_tests::process::binary_path;
 use serde_json::{Value, json};
 
-use crate::pipeline::{Engine, PATIENCE, Pipeline};
+use crate::pipeline::{PATIENCE, Pipeline};
+
+/// How many of the cheap things there are.
+const MANY: i64 = 10_000;
 
 /// Runs `quittance queues ...` in the deployment's folder.
 async fn tool(
@@ -78,21 +87,6 @@ async fn done(pipeline: &Pipeline, arguments: &[&str]) -> anyhow::Result<Vec<Val
         .collect()
 }
 
-/// Stops what must not run while the queues are changed: on the embedded engine everything.
-async fn hand_over(pipeline: &mut Pipeline) -> anyhow::Result<()> {
-    if pipeline.engine == Engine::Embedded {
-        pipeline.take("quittance")?.terminate(PATIENCE).await?;
-    }
-    Ok(())
-}
-
-async fn take_back(pipeline: &mut Pipeline) -> anyhow::Result<()> {
-    if pipeline.engine == Engine::Embedded {
-        pipeline.start_all().await?;
-    }
-    Ok(())
-}
-
 /// A payment for something that the catalogue does not have.
 fn unmatched(txn: &str) -> Ipn {
     Ipn::payment(txn, "NEWITEM", 1, "7.00")
@@ -112,7 +106,12 @@ async fn fix_catalogue(pipeline: &Pipeline) -> anyhow::Result<()> {
 
 /// A drain file of these bodies, as any program may write one.
 fn drain_file(folder: &Path, bodies: &[Bytes]) -> anyhow::Result<PathBuf> {
-    let path = folder.join("made.ndjson");
+    drain_file_as(folder, "made", bodies)
+}
+
+/// The same under a name.
+fn drain_file_as(folder: &Path, name: &str, bodies: &[Bytes]) -> anyhow::Result<PathBuf> {
+    let path = folder.join(format!("{name}.ndjson"));
     let mut text = json!({
         "quittance": "drain", "version": 1, "queue": "ipn.quarantine",
         "begun_at": "2026-11-22T10:00:00Z", "written_by": "0.1.0",
@@ -164,4 +163,38 @@ fn audit(pipeline: &Pipeline) -> anyhow::Result<Vec<Value>> {
 /// What is parked in quarantine.
 async fn pipeline_depth(pipeline: &Pipeline) -> anyhow::Result<u64> {
     pipeline.depth("quarantine").await
+}
+
+/// Many pieces of something cheap are in stock.
+async fn stock_many(pipeline: &Pipeline) -> anyhow::Result<()> {
+    let path = pipeline.world.folder().join("many.csv");
+    let row = format!("MANY,Many,1.00,EUR,{MANY}\n");
+    std::fs::write(&path, format!("sku,name,price,currency,on_hand\n{row}"))?;
+    let path = path.to_string_lossy();
+    pipeline.quittance(&["stock", "import", &path]).await?;
+    Ok(())
+}
+
+/// A payment for one of them.
+fn one_of_many(txn: &str) -> Ipn {
+    Ipn::payment(txn, "MANY", 1, "1.00")
+}
+
+/// Waits until exactly `sold` payments for one of many are there, each applied once.
+async fn each_applied_once(pipeline: &Pipeline, sold: usize) -> anyhow::Result<()> {
+    eventually("every payment is there", PATIENCE, async || {
+        let payments = pipeline.listing(&["payments", "list"]).await.ok()?;
+        (payments.len() >= sold).then_some(())
+    })
+    .await?;
+    pipeline.drained().await?;
+    let payments = pipeline.listing(&["payments", "list"]).await?;
+    assert_eq!(payments.len(), sold);
+    for payment in payments {
+        assert_eq!(payment["events"], 1, "{payment}");
+    }
+    let left = MANY - i64::try_from(sold)?;
+    assert_eq!(pipeline.stock("MANY").await?, (left, 0, 0));
+    pipeline.mailed(sold).await?;
+    Ok(())
 }

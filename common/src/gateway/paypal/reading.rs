@@ -180,6 +180,11 @@ impl<'a> Context<'a> {
         if self.fields.text("initial_payment_txn_id").is_some() {
             flags.push("initial_payment".to_owned());
         }
+        if self.txn_type == Some(TxnType::SubscrSignup)
+            && subscription::is_first_payment_due(self.fields)
+        {
+            flags.push(subscription::FIRST_PAYMENT_DUE.to_owned());
+        }
         flags
     }
 

@@ -5,9 +5,10 @@
 //! and PDT variables, developer.paypal.com/api/nvp-soap/ipn/IPNandPDTVariables).
 
 use super::super::ReadError;
-use super::date;
 use super::doubt::Doubt;
+use super::fields::Fields;
 use super::reading::{Context, SUBSCRIPTION};
+use super::{amount, date};
 use crate::event::{EventType, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
@@ -60,6 +61,25 @@ pub(super) const fn is_lifecycle(txn_type: &TxnType) -> bool {
             | TxnType::MpSignup
             | TxnType::MpCancel
     )
+}
+
+/// The flag of a sign-up whose first period costs something: the payment for it is a message of its
+/// own, and until then nothing was paid.
+pub(super) const FIRST_PAYMENT_DUE: &str = "first_payment_due";
+
+/// Whether the first period of what is signed up for costs something. Without a trial
+/// (`period1`) that is the regular price. A price that cannot be read is not free.
+pub(super) fn is_first_payment_due(fields: &Fields) -> bool {
+    let name = if fields.text("period1").is_some() {
+        "mc_amount1"
+    } else {
+        "mc_amount3"
+    };
+    let currency = amount::currency(fields).ok().flatten();
+    match amount::money_named(fields, name, currency) {
+        Ok(price) => price.is_some_and(|price| price.minor() != 0),
+        Err(_) => true,
+    }
 }
 
 /// Reads a lifecycle message.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use lapin::Channel;
-use lapin::options::{BasicGetOptions, BasicRejectOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::FieldTable;
 use serde_json::Value;
@@ -113,15 +113,12 @@ pub(super) async fn head(live: &Live, queue: &str) -> Result<Option<Message>, Qu
     };
     let Some(got) = got else { return Ok(None) };
     let delivery = got.delivery;
-    let give_back = BasicRejectOptions { requeue: true };
-    delivery
-        .acker
-        .reject(give_back)
+    let message = wire::decode(&delivery.properties, delivery.data, clock::now());
+    // The end of its channel puts it back where it was; a quorum queue without a delivery limit
+    // would put it behind all others when it is rejected.
+    bounded(channel.close(200, "".into()))
         .await
         .map_err(unavailable)?;
-    let message = wire::decode(&delivery.properties, delivery.data, clock::now());
-    // The broker has the rejection when it agrees to the end of the channel.
-    bounded(channel.close(200, "".into())).await.ok();
     Ok(Some(message))
 }
 

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::clock::now;
+use crate::disposition::Lot;
 use crate::event::Source;
 use crate::ids::GatewayId;
 use crate::settings::ShopDatabase;
-use crate::shop::{NewDecision, NewParked};
+use crate::shop::{NewDecision, NewParked, ParkedState};
 use crate::stage::StageName;
 
 async fn shop(folder: &tempfile::TempDir) -> Shop {
@@ -46,6 +47,7 @@ fn parked(message: &Message, outcome: &'static str, reason: &'static str) -> New
         account: message.headers.account.clone(),
         parked: Some(NewParked {
             message: message.clone(),
+            lot: Lot::Quarantine,
             expected: Some("20.00 EUR".into()),
             found: Some("0.05 EUR".into()),
         }),
@@ -88,6 +90,13 @@ async fn a_released_message_comes_back_byte_for_byte_once_and_without_its_histor
     let outcome = shop.release("TX1", &word()).await.unwrap();
     assert!(matches!(&outcome[..], [ReleaseOutcome::Released(row)] if row.found == "0.05 EUR"));
     assert!(shop.quarantined().await.unwrap().is_empty());
+    let told = shop.parked_about("TX1").await.unwrap().remove(0);
+    assert_eq!(told.state, ParkedState::Released);
+    assert_eq!(
+        (told.released_by.as_str(), told.released_because.as_str()),
+        ("kim", "agreed by telephone")
+    );
+    assert!(!told.released_at.is_empty());
 
     let (id, again) = shop.next_release(now()).await.unwrap().unwrap();
     assert_eq!((again.id, &again.body), (original.id, &original.body));
@@ -161,4 +170,50 @@ async fn what_the_gateway_calls_invalid_cannot_be_released() {
     assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
     assert_eq!(shop.next_release(now()).await.unwrap(), None);
     assert!(shop.waived(&forged).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_parked_message_that_was_replayed_and_accepted_waits_for_nobody_until_it_is_parked_again()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let original = message(b"txn_id=TX1");
+    let refused = parked(&original, "refused", "unmatched_item");
+    shop.record_decision(&refused).await.unwrap();
+    let verified = NewDecision {
+        outcome: "verified",
+        reason: None,
+        parked: None,
+        ..parked(&original, "", "unused")
+    };
+    shop.record_decision(&verified).await.unwrap();
+    assert!(shop.quarantined().await.unwrap().is_empty());
+    let ever = shop.ever_parked().await.unwrap();
+    assert_eq!(ever[0].state, ParkedState::Settled);
+    let again = parked(&original, "refused", "amount_mismatch");
+    shop.record_decision(&again).await.unwrap();
+    assert_eq!(shop.quarantined().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_too_old_has_no_bytes_and_cannot_be_released_or_waived() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let original = message(b"txn_id=TX1&first_name=Jo");
+    let mut decision = parked(&original, "refused", "amount_mismatch");
+    decision.message_id = original.id;
+    shop.record_decision(&decision).await.unwrap();
+    let later = now().saturating_add(SignedDuration::from_hours(1)).unwrap();
+    let removed = shop.remove_personal_data(later, later).await.unwrap();
+    assert_eq!(removed.messages, 1);
+    let row = shop.quarantined().await.unwrap().remove(0);
+    assert!(!row.details_removed_at.is_empty());
+    assert_eq!(
+        (row.txn_id.as_str(), row.found.as_str()),
+        ("TX1", "0.05 EUR")
+    );
+    let outcome = shop.release("TX1", &word()).await.unwrap();
+    assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
+    assert_eq!(shop.next_release(later).await.unwrap(), None);
+    assert!(shop.waived(&original).await.unwrap().is_empty());
 }

@@ -208,7 +208,10 @@ impl Replay {
     pub(super) fn request(self, settings: &Settings) -> anyhow::Result<Request> {
         let source = match &self.from {
             None => {
-                anyhow::ensure!(settings.archive.is_some(), "archive.keep is `off`");
+                anyhow::ensure!(
+                    settings.archive.is_some(),
+                    "the archive is switched off (archive.keep is `off`): nothing is kept"
+                );
                 let now = clock::now();
                 let at = |moment: Option<Moment>| moment.map(|moment| moment.at(now)).transpose();
                 Source::Archive(Range {

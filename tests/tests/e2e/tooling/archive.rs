@@ -2,18 +2,24 @@
 
 use bytes::Bytes;
 use quittance_deploy::demo::body::Ipn;
-use quittance_tests::eventually;
+use quittance_tests::{Postgres, RabbitMq, Redis, World, eventually};
 use serde_json::Value;
 
-use super::{done, fix_catalogue, hand_over, take_back, unmatched};
+use sqlx::Connection as _;
+
+use super::{done, fix_catalogue, tool, unmatched};
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
-on_both_engines!(what_was_accepted_is_archived_and_replayed_without_a_second_effect,);
+on_both_engines!(
+    what_was_accepted_is_archived_and_replayed_without_a_second_effect,
+    an_archive_replayed_after_every_claim_is_lost_repeats_no_effect,
+    an_archive_that_is_switched_off_keeps_nothing_and_says_so,
+);
 
 async fn what_was_accepted_is_archived_and_replayed_without_a_second_effect(
     engine: Engine,
 ) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::start(engine).await?;
+    let pipeline = Pipeline::start(engine).await?;
     let body = Ipn::payment("TXARCH1", "MUG", 1, "9.90").bytes();
     let body: Bytes = [&body[..], b"&memo=caf\xe9"].concat().into();
     assert_eq!(pipeline.send_bytes(body.clone()).await?, 200);
@@ -35,10 +41,8 @@ async fn what_was_accepted_is_archived_and_replayed_without_a_second_effect(
     assert_eq!(done(&pipeline, &plan).await?.len(), 2);
 
     fix_catalogue(&pipeline).await?;
-    hand_over(&mut pipeline).await?;
     let told = done(&pipeline, &archive).await?;
     assert_eq!(told[0]["done"], 2);
-    take_back(&mut pipeline).await?;
     pipeline.settled("TXARCH2", "completed").await?;
     eventually("all are verified again", PATIENCE, async || {
         (pipeline.sandbox.postbacks().len() == 4).then_some(())
@@ -48,5 +52,86 @@ async fn what_was_accepted_is_archived_and_replayed_without_a_second_effect(
     pipeline.mailed(2).await?;
     assert_eq!(pipeline.stock("MUG").await?, (9, 0, 0));
     assert_eq!(pipeline.stock("NEWITEM").await?, (9, 0, 0));
+    Ok(())
+}
+
+/// A filtered stretch of the archive, after Redis was flushed (or the table of claims emptied): the
+/// books alone know what was done.
+async fn an_archive_replayed_after_every_claim_is_lost_repeats_no_effect(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    // A Redis of its own: flushing the shared one would disturb the neighbours.
+    let redis = Redis::start().await?;
+    let world = match engine {
+        Engine::Embedded => World::embedded()?,
+        Engine::Cluster => {
+            let amqp = RabbitMq::shared().await?.vhost("flushed").await?;
+            let shop = Postgres::shared().await?.database("flushed").await?;
+            World::cluster_on(&amqp, &redis.url(), &shop)?
+        }
+    };
+    let mut pipeline = Pipeline::prepare_in(engine, world).await?;
+    pipeline.start_all().await?;
+    for number in 0..3 {
+        let txn = format!("TXFLUSH{number}");
+        pipeline
+            .accept(&Ipn::payment(&txn, "MUG", 1, "9.90"))
+            .await?;
+        pipeline.settled(&txn, "completed").await?;
+    }
+    pipeline.mailed(3).await?;
+    pipeline.drained().await?;
+    match engine {
+        Engine::Cluster => redis.flush().await?,
+        Engine::Embedded => {
+            let file = pipeline.world.folder().join("data/queue.sqlite");
+            let mut claims =
+                sqlx::SqliteConnection::connect(&format!("sqlite:{}", file.display())).await?;
+            let forgotten = sqlx::query("DELETE FROM claim")
+                .execute(&mut claims)
+                .await?;
+            assert!(forgotten.rows_affected() > 0);
+            claims.close().await?;
+        }
+    }
+    let some = ["--since", "1h", "--txn", "TXFLUSH0", "--txn", "TXFLUSH2"];
+    let replay = [&["replay", "--archive", "--to", "verify"], &some[..]].concat();
+    let told = done(&pipeline, &replay).await?;
+    assert_eq!(told[0]["done"], 2);
+    eventually("both are verified again", PATIENCE, async || {
+        (pipeline.sandbox.postbacks().len() == 5).then_some(())
+    })
+    .await?;
+    pipeline.drained().await?;
+    assert_eq!(pipeline.stock("MUG").await?, (7, 0, 0));
+    pipeline.mailed(3).await?;
+    for payment in pipeline.listing(&["payments", "list"]).await? {
+        assert_eq!(payment["events"], 1, "{payment}");
+    }
+    Ok(())
+}
+
+async fn an_archive_that_is_switched_off_keeps_nothing_and_says_so(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let mut pipeline = Pipeline::prepare(engine).await?;
+    let settings = pipeline.world.folder().join("quittance.toml");
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, format!("{text}[archive]\nkeep = \"off\"\n"))?;
+    pipeline.start_all().await?;
+    pipeline
+        .accept(&Ipn::payment("TXOFF", "MUG", 1, "9.90"))
+        .await?;
+    pipeline.settled("TXOFF", "completed").await?;
+    pipeline.drained().await?;
+    let kept = pipeline.metric("quittance_archived_total", &[]).await;
+    assert_eq!(kept, 0);
+    let replay = ["replay", "--archive", "--to", "verify"];
+    for arguments in [&replay[..], &[&replay[..], &["--dry-run"]].concat()] {
+        let refused = tool(&pipeline, arguments, None).await?;
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(words.contains("the archive is switched off"), "{words}");
+    }
     Ok(())
 }

@@ -4,9 +4,7 @@ use anyhow::Context as _;
 use quittance_deploy::demo::body::Ipn;
 use serde_json::json;
 
-use super::{
-    audit, done, fix_catalogue, hand_over, pipeline_depth, records, take_back, tool, unmatched,
-};
+use super::{audit, done, fix_catalogue, pipeline_depth, records, tool, unmatched};
 use crate::pipeline::{Engine, Pipeline, on_both_engines};
 
 on_both_engines!(
@@ -16,7 +14,7 @@ on_both_engines!(
 );
 
 async fn filters_take_what_matches_and_leave_the_rest(engine: Engine) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::start(engine).await?;
+    let pipeline = Pipeline::start(engine).await?;
     pipeline.accept(&unmatched("TXNEW1")).await?;
     pipeline.accept(&unmatched("TXNEW2")).await?;
     pipeline
@@ -24,7 +22,6 @@ async fn filters_take_what_matches_and_leave_the_rest(engine: Engine) -> anyhow:
         .await?;
     pipeline.parked("unmatched_item", 2).await?;
     pipeline.parked("amount_mismatch", 1).await?;
-    hand_over(&mut pipeline).await?;
     for (filter, expected) in [
         (&["--reason", "unmatched_item"][..], 2),
         (&["--reason", "unmatched_item", "--txn", "TXNEW2"], 1),
@@ -65,7 +62,6 @@ async fn filters_take_what_matches_and_leave_the_rest(engine: Engine) -> anyhow:
         "unmatched_item",
     ];
     done(&pipeline, &arguments).await?;
-    take_back(&mut pipeline).await?;
     pipeline.settled("TXNEW2", "completed").await?;
     assert_eq!(pipeline.stock("NEWITEM").await?, (9, 0, 0));
     assert_eq!(pipeline.stock("MUG").await?, (10, 0, 0));
@@ -102,25 +98,14 @@ async fn a_dry_run_tells_what_would_happen_and_changes_nothing(
     assert_eq!(pipeline_depth(&pipeline).await?, 1);
     let folder = pipeline.world.folder();
     assert!(!folder.join("nowhere.ndjson").exists() && !folder.join("audit.ndjson").exists());
-    if engine == Engine::Embedded {
-        let refused = tool(&pipeline, &["replay", "quarantine", "--to", "verify"], None).await?;
-        assert_eq!(refused.status.code(), Some(1));
-        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(
-            words.contains("a server or another tool owns these queues"),
-            "{words}"
-        );
-        assert_eq!(pipeline_depth(&pipeline).await?, 1);
-    }
     Ok(())
 }
 
 async fn a_purge_asks_and_keeps_a_backup(engine: Engine) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::start(engine).await?;
+    let pipeline = Pipeline::start(engine).await?;
     pipeline.accept(&unmatched("TXPURGE1")).await?;
     pipeline.accept(&unmatched("TXPURGE2")).await?;
     pipeline.parked("unmatched_item", 2).await?;
-    hand_over(&mut pipeline).await?;
     for unsure in [&[][..], &["--yes", "quarantine.dead"]] {
         let arguments = [&["purge", "quarantine"], unsure].concat();
         let output = tool(&pipeline, &arguments, None).await?;

@@ -7,9 +7,7 @@ use quittance_deploy::demo::body::Ipn;
 use quittance_tests::eventually;
 use serde_json::{Value, json};
 
-use super::{
-    audit, command, done, drain_file, fix_catalogue, hand_over, records, take_back, tool, unmatched,
-};
+use super::{audit, command, done, drain_file, fix_catalogue, records, tool, unmatched};
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
@@ -30,11 +28,10 @@ fn other(engine: Engine) -> Engine {
 async fn what_one_engine_parked_is_drained_replayed_into_the_other_and_fulfilled(
     engine: Engine,
 ) -> anyhow::Result<()> {
-    let mut from = Pipeline::start(engine).await?;
+    let from = Pipeline::start(engine).await?;
     let ipn = unmatched("TXCROSS").with("first_name", "Jürgen");
     from.accept(&ipn).await?;
     from.parked("unmatched_item", 1).await?;
-    hand_over(&mut from).await?;
     let file = from.world.folder().join("parked.ndjson");
     let file = file.to_string_lossy();
     let told = done(&from, &["drain", "quarantine", "--to", &file]).await?;
@@ -71,13 +68,12 @@ async fn what_one_engine_parked_is_drained_replayed_into_the_other_and_fulfilled
 }
 
 async fn a_replay_of_what_was_fulfilled_has_no_second_effect(engine: Engine) -> anyhow::Result<()> {
-    let mut pipeline = Pipeline::start(engine).await?;
+    let pipeline = Pipeline::start(engine).await?;
     let ipn = Ipn::payment("TXONCE", "MUG", 1, "9.90");
     pipeline.accept(&ipn).await?;
     pipeline.settled("TXONCE", "completed").await?;
     pipeline.mailed(1).await?;
     pipeline.drained().await?;
-    hand_over(&mut pipeline).await?;
     let file = drain_file(pipeline.world.folder(), &[ipn.bytes()])?;
     let file = file.to_string_lossy();
     let plan = done(&pipeline, &["replay", &file, "--to", "verify", "--dry-run"]).await?;
@@ -93,7 +89,6 @@ async fn a_replay_of_what_was_fulfilled_has_no_second_effect(engine: Engine) -> 
     );
     assert_eq!(pipeline.sandbox.postbacks().len(), 1);
     done(&pipeline, &["replay", &file, "--to", "verify"]).await?;
-    take_back(&mut pipeline).await?;
     eventually("the replay is verified again", PATIENCE, async || {
         (pipeline.sandbox.postbacks().len() == 2).then_some(())
     })

@@ -163,6 +163,29 @@ fn a_signup_has_a_payee_without_receiver_id() {
 }
 
 #[test]
+fn a_signup_with_a_free_trial_asks_for_nothing_and_one_with_a_price_waits_for_its_payment() {
+    let free = reading(fixture!("subscr_signup")).data;
+    assert!(free.flags.is_empty(), "{:?}", free.flags);
+    let signup = |terms: &str| {
+        let body = format!("txn_type=subscr_signup&subscr_id=I-1&mc_currency=EUR&{terms}");
+        reading(body.as_bytes()).data.flags
+    };
+    for due in [
+        "mc_amount3=7.50&period3=1+M",
+        "period1=1+M&mc_amount1=1.00&mc_amount3=7.50&period3=1+M",
+        "period1=1+M&mc_amount1=nothing&mc_amount3=7.50&period3=1+M",
+    ] {
+        assert_eq!(signup(due), ["first_payment_due"], "{due}");
+    }
+    for nothing in [
+        "period1=1+M&mc_amount3=7.50&period3=1+M",
+        "period1=1+M&mc_amount1=0",
+    ] {
+        assert!(signup(nothing).is_empty(), "{nothing}");
+    }
+}
+
+#[test]
 fn an_initial_payment_inside_a_new_profile_is_flagged() {
     let data = reading(fixture!("recurring_profile_created")).data;
     assert_eq!(data.flags, ["initial_payment"]);

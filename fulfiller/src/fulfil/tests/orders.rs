@@ -1,0 +1,114 @@
+//! One payment settles one order, and one order is settled by one payment.
+
+use quittance_common::status::TxnType;
+
+use super::*;
+
+fn for_order(txn: &str, order: &str) -> PaymentEvent {
+    let mut event = event(EventType::Completed, txn, txn);
+    event.data.order.bound = order.parse().ok();
+    event
+}
+
+async fn flags_of(shop: &Shop, txn: &str) -> Vec<String> {
+    let rows = shop.payments(&PaymentFilter::default()).await.unwrap();
+    let row = rows.into_iter().find(|row| row.txn_id == txn).unwrap();
+    row.flags
+}
+
+#[tokio::test]
+async fn a_second_payment_for_the_same_order_is_flagged_and_a_renewal_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for (txn, txn_type) in [
+        ("T1", TxnType::WebAccept),
+        ("T2", TxnType::WebAccept),
+        ("T3", TxnType::SubscrPayment),
+    ] {
+        let mut completed = event(EventType::Completed, txn, txn);
+        completed.data.order.invoice = Some("A-1".into());
+        completed.data.txn_type = Some(txn_type);
+        apply(&shop, &completed, at(1)).await.unwrap();
+    }
+    // A further event of the first does not make it the second.
+    apply(&shop, &refund("T1", "R1", 500), at(2)).await.unwrap();
+    let twice = PaymentFilter {
+        flag: Some("order_already_paid".into()),
+        ..PaymentFilter::default()
+    };
+    let flagged = shop.payments(&twice).await.unwrap();
+    let flagged: Vec<&str> = flagged.iter().map(|row| row.txn_id.as_str()).collect();
+    assert_eq!(flagged, ["T2"]);
+}
+
+#[tokio::test]
+async fn a_second_payment_for_a_settled_order_gets_no_goods_and_waits_for_a_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    apply(&shop, &for_order("T1", "1001"), at(1)).await.unwrap();
+    let mut pending = event(EventType::Pending, "T2", "T2");
+    pending.data.order.bound = "1001".parse().ok();
+    apply(&shop, &pending, at(2)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (8, 2, 0));
+    let second = apply(&shop, &for_order("T2", "1001"), at(3)).await.unwrap();
+    assert_eq!(
+        mugs(&shop).await,
+        (8, 0, 0),
+        "what it had reserved is free again"
+    );
+    assert_eq!(flags_of(&shop, "T2").await, ["order_already_paid"]);
+    assert!(flags_of(&shop, "T1").await.is_empty());
+    let Applied::New(done) = second else {
+        panic!("{second:?}")
+    };
+    assert!(
+        !done.iter().any(|done| done.effect == "mail_received"),
+        "{done:?}"
+    );
+    // Given back, it is told, and the first payment keeps its goods.
+    apply(&shop, &refund("T2", "R2", 2000), at(4))
+        .await
+        .unwrap();
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
+}
+
+#[tokio::test]
+async fn a_transaction_that_settled_an_order_cannot_settle_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    apply(&shop, &for_order("T1", "1001"), at(1)).await.unwrap();
+    let mut replayed = for_order("T1", "1002");
+    replayed.key = "pp:sandbox:T1:completed:again".parse().unwrap();
+    replayed.received_at = at(-60);
+    apply(&shop, &replayed, at(2)).await.unwrap();
+    assert_eq!(flags_of(&shop, "T1").await, ["settles_another_order"]);
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
+    apply(&shop, &for_order("T3", "1002"), at(3)).await.unwrap();
+    assert!(
+        flags_of(&shop, "T3").await.is_empty(),
+        "its own payment settles it"
+    );
+    assert_eq!(mugs(&shop).await, (6, 0, 0));
+}
+
+#[tokio::test]
+async fn of_two_payments_for_one_order_at_the_same_time_one_gets_the_goods() {
+    let folder = tempfile::tempdir().unwrap();
+    let shops = [shop(&folder, 10).await, shop(&folder, 10).await];
+    let events: Vec<PaymentEvent> = (0..6)
+        .map(|n| for_order(&format!("T{n}"), "1001"))
+        .collect();
+    let tasks = events
+        .iter()
+        .enumerate()
+        .map(|(n, event)| apply(&shops[n % 2], event, at(1)));
+    for result in futures_util::future::join_all(tasks).await {
+        assert!(matches!(result, Ok(Applied::New(_))), "{result:?}");
+    }
+    assert_eq!(mugs(&shops[0]).await, (8, 0, 0));
+    let flagged = PaymentFilter {
+        flag: Some("order_already_paid".into()),
+        ..PaymentFilter::default()
+    };
+    assert_eq!(shops[0].payments(&flagged).await.unwrap().len(), 5);
+}

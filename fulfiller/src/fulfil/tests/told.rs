@@ -1,0 +1,79 @@
+//! Who is told of what.
+
+use crate::terms::Terms;
+
+use super::*;
+
+#[tokio::test]
+async fn a_dispute_marks_its_payment_and_the_story_tells_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for event in [
+        dispute(EventType::DisputeOpened, "T", "PP-1"),
+        event(EventType::Completed, "T", "T"),
+        refund("T", "R1", 500),
+    ] {
+        apply(&shop, &event, at(1)).await.unwrap();
+    }
+    let stories = shop.payment_story("R1").await.unwrap();
+    assert_eq!(stories.len(), 1);
+    let story = &stories[0];
+    assert_eq!(story.payment.status, "partially_refunded");
+    assert_eq!(story.payment.refunded, "5.00");
+    assert_eq!(story.payment.flags, ["disputed"]);
+    assert_eq!(story.history.len(), 3);
+    assert_eq!(story.stock_moves.len(), 1);
+    assert_eq!(story.outbox_waiting, 5);
+}
+
+#[tokio::test]
+async fn a_paid_item_that_is_not_there_is_told_to_buyer_and_merchant_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 1).await;
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    for late in [event(EventType::Completed, "T", "T"), refund("T", "R", 100)] {
+        apply_under(&terms, &shop, &late, at(1)).await.unwrap();
+    }
+    let news: Vec<String> = announced(&shop, at(100))
+        .await
+        .iter()
+        .map(|a| a.news.effect())
+        .collect();
+    let count = |effect: &str| news.iter().filter(|name| *name == effect).count();
+    assert_eq!(count("mail_backordered"), 1, "{news:?}");
+    assert_eq!(count("mail_merchant:backorder"), 1, "{news:?}");
+}
+
+#[tokio::test]
+async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 9).await;
+    let reversed = || {
+        let mut reversed = event(EventType::Reversed, "T", "V");
+        reversed.data.lines = Vec::new();
+        reversed
+    };
+    apply(&shop, &event(EventType::Completed, "T", "T"), at(1))
+        .await
+        .unwrap();
+    apply(&shop, &reversed(), at(2)).await.unwrap();
+    let of_merchant = |all: &[Announcement]| -> Vec<String> {
+        let effects = all.iter().map(|a| a.news.effect());
+        effects.filter(|e| e.starts_with("mail_merchant")).collect()
+    };
+    assert!(of_merchant(&announced(&shop, at(100)).await).is_empty());
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    let dispute = dispute(EventType::DisputeOpened, "T", "C");
+    apply_under(&terms, &shop, &dispute, at(3)).await.unwrap();
+    apply_under(&terms, &shop, &refund("T", "R", 100), at(4))
+        .await
+        .unwrap();
+    let told = of_merchant(&announced(&shop, at(1000)).await);
+    assert_eq!(told, ["mail_merchant:disputed+reversed"]);
+}
