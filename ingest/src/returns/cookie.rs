@@ -147,8 +147,7 @@ mod tests {
         let cookie = Signer::new(None).cookie(&key("TXCOOKIE01"), at(1_000), true);
         let named = cookie
             .split(';')
-            .filter_map(|part| part.trim().strip_prefix("Path="))
-            .next();
+            .find_map(|part| part.trim().strip_prefix("Path="));
         for prefix in ["", "/pay", "/shops/one"] {
             let page = format!("{prefix}/return/paypal/default");
             let path = named.unwrap_or(default_path(&page));
