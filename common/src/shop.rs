@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod decisions;
 pub mod error;
 mod family;
+pub mod flags;
 pub mod listing;
 pub mod orders;
 pub mod outbox;

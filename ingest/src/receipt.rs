@@ -14,6 +14,10 @@ use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 use quittance_common::status::{PaymentStatus, PendingReason};
 use serde::Serialize;
 
+mod handling;
+
+pub use handling::Handling;
+
 /// How a payment stands, as far as its buyer is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -139,8 +143,8 @@ pub struct Booked {
     pub state: Option<State>,
     /// The gross, if an event told one.
     pub amount: Option<Amount>,
-    /// Whether it is genuine, was refused by our checks, and waits for a person.
-    pub held: bool,
+    /// What becomes of the goods, as far as there is something to say.
+    pub handling: Option<Handling>,
 }
 
 impl Booked {
@@ -148,7 +152,7 @@ impl Booked {
     pub const HELD: Self = Self {
         state: None,
         amount: None,
-        held: true,
+        handling: Some(Handling::Held),
     };
 }
 
@@ -159,8 +163,8 @@ pub struct Receipt {
     pub state: State,
     /// Whether the books say so; otherwise the gateway alone does.
     pub confirmed: bool,
-    /// Whether it is pending because it waits for a person here.
-    pub held: bool,
+    /// What becomes of the goods; said only of what is paid or on its way.
+    pub handling: Option<Handling>,
     /// Why it is pending, if the gateway told.
     pub reason: Option<PendingReason>,
     /// The gross.
@@ -177,7 +181,7 @@ impl Receipt {
         Self {
             state: State::Unknown,
             confirmed: false,
-            held: false,
+            handling: None,
             reason: None,
             amount: None,
             transaction: None,
@@ -191,10 +195,14 @@ impl Receipt {
         let told_state = told.as_ref().map(|told| told.state);
         // What we hold is ours to tell only where the gateway says that it was paid to us.
         let paid_to_us = matches!(told_state, Some(State::Paid | State::Pending));
-        let (booked_state, booked_amount, held) = match booked {
-            Some(booked) if booked.held && paid_to_us => (Some(State::Pending), None, true),
-            Some(booked) => (booked.state, booked.amount, false),
-            None => (None, None, false),
+        let (booked_state, booked_amount, handling) = match booked {
+            Some(booked) if booked.handling == Some(Handling::Held) => (
+                paid_to_us.then_some(State::Pending),
+                None,
+                booked.handling.filter(|_| paid_to_us),
+            ),
+            Some(booked) => (booked.state, booked.amount, booked.handling),
+            None => (None, None, None),
         };
         let state = booked_state.or(told_state).unwrap_or(State::Waiting);
         let (reason, told_amount, details) = told.map_or((None, None, None), |told| {
@@ -203,15 +211,20 @@ impl Receipt {
         Self {
             state,
             confirmed: booked_state.is_some(),
-            held,
-            reason: reason.filter(|_| state == State::Pending && !held),
+            handling: handling.filter(|handling| match handling {
+                Handling::SetAside => booked_state == Some(State::Pending),
+                Handling::ManualReview => matches!(state, State::Paid | State::Pending),
+                Handling::Held => true,
+            }),
+            reason: reason.filter(|_| state == State::Pending && handling != Some(Handling::Held)),
             amount: booked_amount.or(told_amount),
             transaction: Some(key.token.as_str().to_owned()),
             details: details.filter(|_| first),
         }
     }
 
-    /// Whether another look may show something else soon.
+    /// Whether another look may show something else soon. What a person has to look at takes hours:
+    /// an open page need not ask meanwhile, and loaded anew it tells.
     pub fn is_open(&self) -> bool {
         match self.state {
             State::Waiting | State::Pending => true,
@@ -294,7 +307,7 @@ pub fn booked<'a>(
     let told = !row.amount.is_empty() && !row.currency.is_empty();
     Some(Booked {
         state: State::of_books(&row.status),
-        held: false,
+        handling: Handling::of_books(row),
         amount: told.then(|| Amount {
             value: row.amount.clone(),
             currency: row.currency.clone(),

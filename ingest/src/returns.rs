@@ -28,7 +28,7 @@ use bytes::Bytes;
 use quittance_common::clock;
 use quittance_common::gateway::paypal::pdt::Token;
 use quittance_common::lookups::{KeptAnswer, LookupKey, Lookups};
-use quittance_common::settings::{Account, Settings};
+use quittance_common::settings::{Account, Settings, StockDriver};
 use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
@@ -40,7 +40,7 @@ use self::words::Language;
 use crate::accept::{self, Route};
 use crate::http::{BODY_TIMEOUT, Publish};
 use crate::metrics::IngestMetrics;
-use crate::receipt::{self, Booked, Receipt};
+use crate::receipt::{self, Booked, Handling, Receipt};
 use crate::run::IngestError;
 
 /// Everything from here, nothing inline, nobody's frame.
@@ -250,7 +250,13 @@ impl Returns {
         };
         // After the look-up: what came meanwhile by notification is to be seen.
         let booked = self.booked(key).await;
-        let receipt = Receipt::of(key, booked, told, known || heard.first);
+        let mut receipt = Receipt::of(key, booked, told, known || heard.first);
+        if matches!(inner.settings.stock.driver, StockDriver::Http(_)) {
+            // The books know what the shop was asked to set aside, not whether it did.
+            receipt.handling = receipt
+                .handling
+                .filter(|handling| *handling != Handling::SetAside);
+        }
         let is_tls = text(headers, &HeaderName::from_static("x-forwarded-proto")) == "https";
         let cookie = heard.first.then(|| inner.signer.cookie(key, now, is_tls));
         (receipt, cookie)

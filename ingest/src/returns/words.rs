@@ -3,7 +3,7 @@
 use quittance_common::status::PendingReason;
 use serde::Serialize;
 
-use crate::receipt::{Amount, Receipt, State};
+use crate::receipt::{Amount, Handling, Receipt, State};
 
 /// The languages that the page speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,30 +149,34 @@ pub const fn title(language: Language, state: State) -> &'static str {
 
 /// One paragraph under the heading.
 pub fn lead(language: Language, receipt: &Receipt) -> &'static str {
-    language.say(match receipt.state {
-        State::Paid if receipt.confirmed => text(
+    language.say(match (receipt.state, receipt.handling) {
+        (State::Paid, Some(Handling::ManualReview)) => text(
+            "Your payment has reached us. We are looking at your order by hand and write to you. Please do not pay again.",
+            "Ihre Zahlung ist bei uns angekommen. Wir sehen uns Ihre Bestellung von Hand an und melden uns bei Ihnen. Bitte zahlen Sie nicht noch einmal.",
+        ),
+        (State::Paid, _) if receipt.confirmed => text(
             "The transaction has been completed. You need not do anything more.",
             "Der Vorgang ist abgeschlossen. Sie brauchen nichts weiter zu tun.",
         ),
-        State::Paid => text(
+        (State::Paid, _) => text(
             "PayPal tells us that the transaction has been completed. We are matching it with your order.",
             "PayPal meldet, dass der Vorgang abgeschlossen ist. Wir ordnen ihn gerade Ihrer Bestellung zu.",
         ),
-        State::Pending if receipt.held => HELD,
-        State::Pending => pending(receipt.reason.as_ref()),
-        State::Waiting => text(
+        (State::Pending, Some(Handling::Held)) => HELD,
+        (State::Pending, _) => pending(receipt.reason.as_ref()),
+        (State::Waiting, _) => text(
             "That is no bad sign: PayPal's message can take a few minutes. Please do not pay again.",
             "Das ist kein schlechtes Zeichen: PayPals Nachricht kann einige Minuten brauchen. Bitte zahlen Sie nicht noch einmal.",
         ),
-        State::Failed => text(
+        (State::Failed, _) => text(
             "No money was taken for this order, or it will be returned to you.",
             "Für diese Bestellung wurde kein Geld eingezogen, oder Sie bekommen es zurück.",
         ),
-        State::Refunded => text(
+        (State::Refunded, _) => text(
             "The whole amount was given back to you by PayPal.",
             "Der ganze Betrag wurde Ihnen über PayPal zurückgezahlt.",
         ),
-        State::Unknown => text(
+        (State::Unknown, _) => text(
             "This link names no payment that we may show here.",
             "Dieser Link nennt keine Zahlung, die wir hier zeigen können.",
         ),
@@ -236,6 +240,14 @@ const KEPT: Text = text(
     "Your order is set aside for you. You need not pay again.",
     "Ihre Bestellung ist für Sie zurückgelegt. Sie brauchen nicht noch einmal zu zahlen.",
 );
+const NOT_AGAIN: Text = text(
+    "You need not pay again.",
+    "Sie brauchen nicht noch einmal zu zahlen.",
+);
+const BY_HAND: Text = text(
+    "We are looking at your order by hand. You need not pay again.",
+    "Wir sehen uns Ihre Bestellung von Hand an. Sie brauchen nicht noch einmal zu zahlen.",
+);
 const ASK: Text = text(
     "Please write to us if anything is unclear, and name the transaction that PayPal sent you.",
     "Bitte schreiben Sie uns, wenn etwas unklar ist, und nennen Sie die Transaktion, die PayPal Ihnen geschickt hat.",
@@ -249,16 +261,20 @@ const HELD: Text = text(
     "Die Zahlung ist bei uns, passt aber nicht in allem zu Ihrer Bestellung. Wir sehen sie uns von Hand an.",
 );
 
-/// What happens next, step by step.
+/// What happens next, step by step. Nothing is promised that the books do not know: no receipt for
+/// what a person has to look at first, and no goods that are not set aside.
 pub fn next(language: Language, receipt: &Receipt) -> Vec<&'static str> {
-    let steps: &[Text] = match receipt.state {
-        State::Paid => &[MAIL, DETAILS],
-        State::Pending if receipt.held => &[ASK, DETAILS],
-        State::Pending => &[KEPT, WRITE, DETAILS],
-        State::Waiting => &[WRITE, DETAILS],
-        State::Failed => &[AGAIN, ASK],
-        State::Refunded => &[DETAILS, ASK],
-        State::Unknown => &[ASK],
+    let steps: &[Text] = match (receipt.state, receipt.handling) {
+        // Where it can be seen, and whom to ask.
+        (State::Paid, Some(Handling::ManualReview)) | (State::Refunded, _) => &[DETAILS, ASK],
+        (State::Paid, _) => &[MAIL, DETAILS],
+        (State::Pending, Some(Handling::Held)) => &[ASK, DETAILS],
+        (State::Pending, Some(Handling::ManualReview)) => &[BY_HAND, WRITE, DETAILS],
+        (State::Pending, Some(Handling::SetAside)) => &[KEPT, WRITE, DETAILS],
+        (State::Pending, None) => &[NOT_AGAIN, WRITE, DETAILS],
+        (State::Waiting, _) => &[WRITE, DETAILS],
+        (State::Failed, _) => &[AGAIN, ASK],
+        (State::Unknown, _) => &[ASK],
     };
     steps.iter().map(|step| language.say(*step)).collect()
 }

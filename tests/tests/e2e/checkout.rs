@@ -134,8 +134,8 @@ async fn an_amount_that_is_changed_in_the_link_is_held_and_not_shown_as_paid(
     );
     let page = come_back(&back).await?;
     assert_eq!(
-        (&page["state"], &page["held"]),
-        (&"pending".into(), &true.into()),
+        (&page["state"], &page["handling"]),
+        (&"pending".into(), &"held".into()),
         "{page}"
     );
     pipeline.drained().await?;
