@@ -7,6 +7,7 @@
 //! This module keeps books; it decides nothing about payments (that is the fulfiller's).
 
 pub mod announcement;
+mod availability;
 pub mod books;
 pub mod cancellation;
 pub mod catalogue;
@@ -27,6 +28,7 @@ mod schema;
 pub mod stock;
 pub mod story;
 pub mod subject;
+mod subscriptions;
 
 use std::fmt;
 use std::path::Path;
@@ -39,6 +41,7 @@ use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
+pub use availability::Availability;
 pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};
 pub use catalogue::{ProductRow, StockRow};

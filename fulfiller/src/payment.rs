@@ -28,7 +28,7 @@ mod status;
 
 pub use effects::{Effect, due, effects};
 pub use ledger::Refund;
-use ledger::{captured, is_full, is_reversed, refunds, sum};
+use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
 pub use status::Status;
 
 /// That there is money for an order which the shop has cancelled.
@@ -133,13 +133,8 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
     let gross =
         captured(&sound, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
     let authorized = pending.iter().find_map(|event| event.data.gross);
-    if let (Some(gross), Some(authorized)) = (gross, authorized)
-        && !sound.is_empty()
-        && gross.currency() == authorized.currency()
-        && gross.minor() < authorized.minor()
-    {
-        flags.insert("partly_captured".to_owned());
-    }
+    let asked = telling.iter().find_map(|event| event.data.asked);
+    mark_captures(&sound, gross, authorized, asked, &mut flags);
     let paid = !sound.is_empty();
 
     let refunds = refunds(&sorted, gross, &mut flags);

@@ -89,6 +89,8 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
             reason_code: None,
             subscription: None,
             gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
+            asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: OrderRef::default(),

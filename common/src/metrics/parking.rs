@@ -42,8 +42,10 @@ pub const UNCLEAR: [&str; 3] = ["gateway_timeout", "gateway_unreachable", "no_ve
 /// The label of a reason code, for parking and refusing.
 pub fn label(reason: &str) -> &'static str {
     let grouped = match reason {
-        "order_missing" | "order_unknown" | "order_ambiguous" => "order_not_usable",
-        "not_a_notification" => "unreadable_field",
+        "order_missing" | "order_unknown" | "order_ambiguous" | "order_differs" => {
+            "order_not_usable"
+        }
+        "not_a_notification" | "too_many_items" => "unreadable_field",
         "mail_not_taken" => "smtp_rejected",
         "webhook_not_taken" | "webhook_gone" | "webhook_blocked" => "webhook_rejected",
         as_it_is => as_it_is,

@@ -1,5 +1,7 @@
 //! Registers an order and makes its payment link: what the command and the HTTP interface do alike.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Order;
@@ -36,7 +38,7 @@ pub async fn register(
     account: &Account,
     now: Timestamp,
 ) -> Result<Link, RegisterError> {
-    let there = shop.orders(&[order.id.as_str()]).await?;
+    let there = shop.orders(&BTreeSet::from([order.id.clone()])).await?;
     if there.get(&order.id).is_some_and(|there| there != order) {
         // Said before anything about prices: it is the first thing to know.
         return Err(ShopError::OrderDiffers(order.id.to_string()).into());

@@ -17,6 +17,7 @@ pub fn waits_for_a_person(flag: &str) -> bool {
             | "unmatched_item"
             | "unknown_item"
             | "item_without_sku"
+            | "options_not_checked"
     )
 }
 

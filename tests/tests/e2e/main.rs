@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bindings;
 mod books;
 mod buyer;
 mod cancellations;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::Quantities;
 use super::super::signature::Signed;
 use super::*;
 
@@ -163,10 +164,14 @@ fn with_a_secret_custom_carries_the_signed_order_and_its_items() {
     let order = order("19.80", "EUR", &[("MUG", 2)]);
     let link = link(&order, &[("QUITTANCE_ORDERS__SECRET", SECRET)]).unwrap();
     let custom = field(&link, "custom").unwrap();
-    let read = |items| signature::read(custom, &[SECRET.into()], items);
-    let (id, total) = (order.id.clone(), order.total);
-    assert_eq!(read(Some(&order.lines)), Signed::Valid { id, total });
-    assert_eq!(read(None), Signed::Invalid, "the items are bound");
+    let read = |items: &[&Quantities]| signature::read(custom, &[SECRET.into()], items);
+    let signed = Signed::Valid {
+        id: order.id.clone(),
+        total: order.total,
+        lines: order.lines.clone(),
+    };
+    assert_eq!(read(&[&order.lines]), signed);
+    assert_eq!(read(&[]), Signed::Invalid, "the items are bound");
 }
 
 #[test]

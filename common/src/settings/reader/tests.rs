@@ -183,6 +183,19 @@ fn a_live_account_is_asked_about_over_tls_unless_at_a_loopback_host() {
 }
 
 #[test]
+fn live_and_sandbox_accounts_are_not_served_by_one_instance() {
+    let sandbox =
+        "[[account]]\nid=\"test\"\nenvironment=\"sandbox\"\nreceivers=[\"a@b.example\"]\n";
+    assert!(load(sandbox, &[]).is_ok());
+    for both in [format!("{MINIMAL}{sandbox}"), format!("{sandbox}{MINIMAL}")] {
+        let wrong = mistake(&both, &[]);
+        assert_eq!(wrong.key, "account.1.environment");
+        assert!(wrong.problem.contains("a second instance"), "{wrong}");
+        assert!(wrong.problem.contains("shop_database"), "{wrong}");
+    }
+}
+
+#[test]
 fn links_lead_to_the_checkout_of_the_environment_and_back_over_tls() {
     let settings = load(MINIMAL, &[]).unwrap();
     assert_eq!(
