@@ -121,14 +121,11 @@ fn run(command: &str, expect: &mut impl FnMut(bool, String)) {
     }
 }
 
-/// Whether an image has a digest, or a tag that means one thing.
+/// Whether an image is named by its digest: a tag can be moved to another image.
 pub fn is_pinned(image: &str) -> bool {
-    if let Some((_, digest)) = image.split_once("@sha256:") {
-        return digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-    }
-    let last = image.rsplit('/').next().unwrap_or_default();
-    last.split_once(':')
-        .is_some_and(|(_, tag)| !tag.is_empty() && tag != "latest")
+    image.split_once("@sha256:").is_some_and(|(_, digest)| {
+        digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
 
 /// A number that is not root's; Kubernetes cannot tell from a name.
@@ -141,18 +138,20 @@ fn is_a_plain_user(user: &str) -> bool {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# A comment\nARG RUST_IMAGE=rust:1.95-slim\nFROM ${RUST_IMAGE} AS build\n\
+    const GOOD: &str = "# A comment\nARG RUST_IMAGE=rust:1.95-slim@sha256:\
+        1111111111111111111111111111111111111111111111111111111111111111\nFROM ${RUST_IMAGE} AS build\n\
         WORKDIR /src\nCOPY . .\nRUN cargo build --release \\\n    --locked \\\n    # why\n    && strip x\n\
-        FROM gcr.io/distroless/cc-debian12:nonroot\nCOPY --from=build /src/x /x\nUSER 65532:65532\n\
+        FROM gcr.io/distroless/cc-debian12:nonroot@sha256:\
+        2222222222222222222222222222222222222222222222222222222222222222\nCOPY --from=build /src/x /x\nUSER 65532:65532\n\
         ENTRYPOINT [\"/x\"]\n";
 
     #[test]
     fn nothing_is_wrong_with_a_good_one_and_each_fault_is_found() {
         assert_eq!(mistakes(GOOD), Vec::<String>::new());
         for (good, bad) in [
-            ("rust:1.95-slim", "rust"),
-            ("rust:1.95-slim", "rust:latest"),
-            ("cc-debian12:nonroot", "cc-debian12@sha256:12"),
+            ("rust:1.95-slim@sha256:1", "rust@sha256:"),
+            ("@sha256:1111", ":1.95 #"),
+            ("nonroot@sha256:2222", "nonroot@sha256:zzzz"),
             ("--from=build", "--from=builder"),
             ("USER 65532:65532\n", ""),
             ("USER 65532:65532", "USER 0"),

@@ -173,14 +173,18 @@ fn the_compose_file_has_every_service_pinned_and_ours_locked_up() -> anyhow::Res
     }
     for (service, settings) in services {
         let image = settings["image"].as_str().context("an image")?;
-        ensure!(dockerfile::is_pinned(image), "{service} runs {image}");
+        let ours = image == "quittance:dev";
+        ensure!(
+            ours || dockerfile::is_pinned(image),
+            "{service} runs {image}"
+        );
         for port in settings["ports"].as_array().into_iter().flatten() {
             let local = port
                 .as_str()
                 .is_some_and(|port| port.starts_with("127.0.0.1:"));
             ensure!(local, "{service} is open to everybody: {port}");
         }
-        if image.starts_with("quittance:") {
+        if ours {
             ensure!(
                 settings["read_only"] == true,
                 "{service} may write its image"
