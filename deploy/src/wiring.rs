@@ -2,6 +2,7 @@
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
 mod orders;
+mod resolutions;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatch
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
+use quittance_fulfiller::terms::{Concern, concern};
 use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -207,6 +209,8 @@ pub struct PaymentQuery {
     pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
+    /// Only those that a person must look at before the goods go.
+    pub flagged: bool,
     /// At most so many.
     pub limit: Option<u32>,
 }
@@ -251,9 +255,21 @@ impl Books {
             account: query.account.clone(),
             kind: query.kind.clone(),
             flag: query.flag.clone(),
-            limit: query.limit,
+            flagged: query.flagged,
+            // What a flag asks for is not the database's to know.
+            limit: if query.flagged {
+                Some(u32::MAX)
+            } else {
+                query.limit
+            },
         };
-        let rows = self.shop.payments(&filter).await?;
+        let mut rows = self.shop.payments(&filter).await?;
+        if query.flagged {
+            let is_for_a_person = |flag: &String| concern(flag) == Concern::Person;
+            rows.retain(|row| row.flags.iter().any(is_for_a_person));
+            let limit = query.limit.unwrap_or(u32::MAX);
+            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         rows.iter().map(converted).collect()
     }
 

@@ -69,23 +69,53 @@ impl Terms {
     }
 }
 
-/// Whether a flag of the books waits for a person. The others resolve by themselves, or come with
-/// every payment of a shop that keeps no catalogue.
-pub fn waits_for_a_person(flag: &str) -> bool {
-    !matches!(
-        flag,
+/// What a flag of the books asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    /// Nothing: it resolves by itself, or comes with every payment of a shop that keeps no
+    /// catalogue, or says what a person has decided.
+    Note,
+    /// A person is told, and the goods may go: the money is there, and is for them.
+    Told,
+    /// A person must look before the goods go. So is every flag that nobody knows yet.
+    Person,
+}
+
+/// Which flag asks for what: the one list.
+pub fn concern(flag: &str) -> Concern {
+    match flag {
         "refund_awaits_payment"
-            | "reservation_short"
-            | "reservation_expired"
-            | "signup_not_seen"
-            | "first_payment_due"
-            | "end_of_term"
-            | "modified"
-            | "payment_skipped"
-            | "unmatched_item"
-            | "unknown_item"
-            | "item_without_sku"
-    )
+        | "reservation_short"
+        | "reservation_expired"
+        | "signup_not_seen"
+        | "first_payment_due"
+        | "end_of_term"
+        | "modified"
+        | "payment_skipped"
+        | "unmatched_item"
+        | "unknown_item"
+        | "item_without_sku"
+        | "partly_captured"
+        | "accepted"
+        | "closed" => Concern::Note,
+        // Of the checks' reasons only such a one is a flag that a person has released.
+        "released"
+        | "amount_mismatch"
+        | "currency_mismatch"
+        | "receiver_mismatch"
+        | "overpaid"
+        | "auction"
+        | "initial_payment"
+        | "invoice_already_paid"
+        | "reversal_canceled"
+        | "dispute_adjusted" => Concern::Told,
+        _ => Concern::Person,
+    }
+}
+
+/// Whether the merchant is told of a flag.
+pub fn waits_for_a_person(flag: &str) -> bool {
+    concern(flag) != Concern::Note
 }
 
 #[cfg(test)]
@@ -96,5 +126,7 @@ mod tests {
     fn what_nobody_knows_yet_waits_for_a_person() {
         assert!(waits_for_a_person("reversed") && waits_for_a_person("a_flag_of_tomorrow"));
         assert!(!waits_for_a_person("refund_awaits_payment"));
+        assert_eq!(concern("a_flag_of_tomorrow"), Concern::Person);
+        assert_eq!(concern("invoice_already_paid"), Concern::Told);
     }
 }

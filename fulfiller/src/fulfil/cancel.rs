@@ -68,18 +68,9 @@ async fn reconsider(
     };
     let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
-    let mut scene = Scene {
-        books: &mut books,
-        terms,
-        now,
-        event,
-        payment: &payment,
-        events: &events,
-        had,
-        done: Vec::new(),
-    };
+    let mut scene = Scene::new(&mut books, terms, now, event, &payment, &events, had);
     let record = scene.settle().await?;
-    let done = scene.done;
+    let done = std::mem::take(&mut scene.done);
     books.save(&record).await?;
     books.commit().await?;
     Ok(Some(Affected {

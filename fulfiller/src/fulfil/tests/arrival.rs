@@ -19,12 +19,15 @@ async fn lasting(shop: &Shop) -> (PaymentRow, BTreeSet<String>, (i64, i64, i64))
     };
     row.effects.retain(|effect| !of_the_way(effect));
     // Told on the way: that an authorisation ended, while its capture was not known; and one of
-    // both, where a payment was refused as well as paid and is for a person.
+    // both, where a payment was refused as well as paid and is for a person. And that something was
+    // owed, before all of the money went back.
     let refused = ["denied", "failed", "expired", "voided"].contains(&row.status.as_str());
     let contradictory = row.flags.contains(&"paid_after_denied".to_owned());
+    let gone = row.status == "refunded";
     row.effects.retain(|effect| match effect.as_str() {
         "mail_failed" => refused,
-        "mail_received" | "mail_backordered" => !contradictory,
+        "mail_received" => !contradictory,
+        "mail_backordered" => !contradictory && !gone,
         _ => true,
     });
     row.effects.sort();
@@ -52,7 +55,8 @@ async fn told(shop: &Shop) -> Vec<String> {
         .filter(|effect| match effect.as_str() {
             "mail_pending" => false,
             "mail_failed" => refused,
-            "mail_received" | "mail_backordered" => !contradictory,
+            "mail_received" => !contradictory,
+            "mail_backordered" => !contradictory && row.status != "refunded",
             _ => true,
         })
         .collect();

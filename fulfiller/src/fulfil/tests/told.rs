@@ -75,5 +75,5 @@ async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one(
         .await
         .unwrap();
     let told = of_merchant(&announced(&shop, at(1000)).await);
-    assert_eq!(told, ["mail_merchant:disputed+reversed"]);
+    assert_eq!(told, ["mail_merchant:disputed:C+reversed:V"]);
 }
