@@ -23,6 +23,7 @@ use quittance_common::ids::Sku;
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
 use quittance_common::shop::Verdict;
+use quittance_common::status::PendingReason;
 
 mod binding;
 mod effects;
@@ -180,16 +181,21 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     }
 }
 
-/// Whether `event` is about a capture of an authorisation that is known: its refusal counts for
-/// itself alone, and another capture may follow. The authorisation's own end counts.
+/// Whether `event` refuses a capture of an authorisation that is known: that counts for itself
+/// alone, and another capture may follow. The authorisation's own end counts.
 fn is_of_an_open_authorization(event: &PaymentEvent, all: &[&PaymentEvent]) -> bool {
+    if !matches!(event.event_type, EventType::Denied | EventType::Failed) {
+        return false;
+    }
     let Some(parent) = &event.data.parent_txn_id else {
         return false;
     };
     all.iter().any(|other| {
-        other.event_type == EventType::Pending
-            && txn(other) == parent.as_str()
-            && txn(other) != txn(event)
+        let waits = matches!(
+            other.data.pending_reason,
+            Some(PendingReason::Authorization | PendingReason::Order)
+        );
+        waits && txn(other) == parent.as_str() && txn(other) != txn(event)
     })
 }
 

@@ -135,8 +135,7 @@ impl Scene<'_> {
             match effect {
                 // Sold before, and put back: not to be taken only to be put back again. Or sold
                 // before for the order that it settled: another one gets nothing.
-                Effect::Stock(Hold::Taken) if is_sold && (puts_back || !settles) => {
-                }
+                Effect::Stock(Hold::Taken) if is_sold && (puts_back || !settles) => {}
                 // Given back in full before it was sold: there is nothing to sell, or to be short of.
                 Effect::Stock(Hold::Taken) if !settles || puts_back => {
                     self.bring_stock(Hold::Nothing).await?;
