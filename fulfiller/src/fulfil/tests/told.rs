@@ -92,7 +92,7 @@ async fn every_reversal_and_every_dispute_is_told_once_whatever_the_order() {
         tell_merchant: true,
         ..Terms::default()
     };
-    for order in super::arrival::permutations(&events) {
+    for order in arrival::permutations(&events) {
         let folder = tempfile::tempdir().unwrap();
         let shop = shop(&folder, 9).await;
         for event in &order {
