@@ -137,15 +137,16 @@ async fn render(State(metrics): State<Metrics>) -> Response {
     }
 }
 
-/// Serves [`router`] until `stop`; probes still get their answer while the process drains, so
-/// `stop` is the very end.
+/// Serves [`router`], and the stage's own `routes`, until `stop`; probes still get their answer
+/// while the process drains, so `stop` is the very end.
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
     metrics: Metrics,
+    routes: Router,
     stop: CancellationToken,
 ) -> Result<(), std::io::Error> {
-    axum::serve(listener, router(readiness, metrics))
+    axum::serve(listener, router(readiness, metrics).merge(routes))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
@@ -174,7 +175,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, readiness.clone(), metrics, stop.clone()));
+        let server = tokio::spawn(serve(
+            listener,
+            readiness.clone(),
+            metrics,
+            Router::new(),
+            stop.clone(),
+        ));
 
         let (status, body) = status_and_body(&format!("{url}/readyz")).await;
         assert_eq!(status, 503);

@@ -105,6 +105,24 @@ impl fmt::Debug for Line {
     }
 }
 
+/// One period of a subscription: 1 and 2 are trials, 3 is what recurs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BillingPeriod {
+    /// The N of the two fields.
+    pub number: u8,
+    /// `mc_amountN` with `mc_currency`; absent, or nothing, where the period is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// `periodN`, as `PayPal` writes it: `1 M`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<String>,
+}
+
+impl BillingPeriod {
+    /// The number of the period that recurs.
+    pub const REGULAR: u8 = 3;
+}
+
 /// Who paid, as far as the shop needs it. Personal data: never in logs or metrics.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Payer {
@@ -187,6 +205,13 @@ pub struct EventData {
     /// `mc_gross` with `mc_currency`; negative for refunds and reversals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross: Option<Money>,
+    /// What the checks held `gross` against: the total of its order, or what the catalogue asks.
+    /// `None` when nothing said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Money>,
+    /// What a sign-up or change of a subscription agrees on, in the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<BillingPeriod>,
     /// `mc_fee`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Money>,
@@ -223,7 +248,9 @@ impl PaymentEvent {
         }
         let order = &self.data.order;
         let bound = order.bound.as_ref().map(OrderId::as_str);
-        bound.or(order.invoice.as_deref())
+        // What is no order's number (with control characters, say) names none.
+        let invoice = order.invoice.as_deref();
+        bound.or(invoice.filter(|invoice| invoice.parse::<OrderId>().is_ok()))
     }
 
     /// Whether the payment is one of many under the same invoice: a renewal.

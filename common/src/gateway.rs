@@ -79,6 +79,14 @@ pub enum ReadError {
         /// What is wrong with it; never the value.
         problem: String,
     },
+    /// It tells of more things than the gateway puts into one message.
+    #[error("the message tells of {found} items; {most} are the most that one can have")]
+    TooMany {
+        /// How many.
+        found: usize,
+        /// The most that are read.
+        most: usize,
+    },
     /// No field that says what the message is about.
     #[error("nothing in the message says what it is about")]
     Nothing,
@@ -90,6 +98,7 @@ impl ReadError {
         Reason::of(match self {
             Self::Ambiguous { .. } => "ambiguous_field",
             Self::Field { .. } => "unreadable_field",
+            Self::TooMany { .. } => "too_many_items",
             Self::Nothing => "not_a_notification",
         })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 /// How this software names itself; `PayPal` answers 403 to clients without a name.
 pub const USER_AGENT: &str = concat!("Quittance/", env!("CARGO_PKG_VERSION"), " (+IPN listener)");
 
@@ -47,9 +49,26 @@ pub fn install_crypto_provider() {
     }
 }
 
+/// Whether a URL names this very machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let is = |url: &str| is_loopback(&Url::parse(url).unwrap());
+        assert!(is("http://127.8.0.1/") && is("http://[::1]:8/") && is("http://a.localhost/"));
+        assert!(!is("http://127.0.0.1.example/") && !is("http://10.0.0.1/") && !is("mailto:a@b"));
+    }
 
     #[test]
     fn a_client_can_be_made_twice() {

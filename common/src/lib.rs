@@ -10,6 +10,7 @@
 //! | [`key`] | the business key of an event: what makes two messages the same |
 //! | [`event`] | the payment event that a verified notification becomes (`CloudEvents` JSON) |
 //! | [`gateway`] | the protocols as data and pure functions: how to authenticate, judge and read |
+//! | [`order`] | what should be paid: registered, signed, and as a payment link |
 //! | [`rules`] | which events are processed, only recorded, or ignored |
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
@@ -19,7 +20,7 @@
 //! | [`claims`] | the claim port: Redis and the embedded engine |
 //! | [`lookups`] | what gateways answered about returning buyers: Redis and the embedded engine |
 //! | [`shop`] | the shop database: `SQLite` and `PostgreSQL` |
-//! | [`settings`], [`runtime`], [`consumer`], [`telemetry`], [`metrics`], [`admin`] | the shell |
+//! | [`settings`], [`runtime`], [`consumer`], [`telemetry`], [`metrics`], [`admin`], [`mod@http`], [`html`] | the shell |
 
 pub mod admin;
 pub mod claims;
@@ -29,6 +30,7 @@ pub mod disposition;
 pub mod event;
 pub mod failpoint;
 pub mod gateway;
+pub mod html;
 pub mod http;
 pub mod ids;
 pub mod key;

@@ -3,7 +3,7 @@
 //!
 //! A gateway answers only so many look-ups of one token, whoever asks. So the counter, the right
 //! to ask and the answer belong to all replicas together. Two engines: Redis (Lua scripts), and
-//! the memory of the one process that the embedded engine is.
+//! the one process that the embedded engine is, with its counters in a file.
 
 pub mod embedded;
 pub mod redis;
@@ -136,7 +136,7 @@ pub struct LookupTimes {
 pub enum Lookups {
     /// Lua scripts on Redis.
     Redis(redis::RedisLookups),
-    /// This process's memory.
+    /// This process's memory, and a file for the counters.
     Embedded(embedded::EmbeddedLookups),
 }
 
@@ -150,7 +150,9 @@ impl Lookups {
             keep: settings.pdt.keep,
         };
         match &settings.engine {
-            Engine::Embedded { .. } => Self::Embedded(embedded::EmbeddedLookups::new(times)),
+            Engine::Embedded { data_dir } => {
+                Self::Embedded(embedded::EmbeddedLookups::open(data_dir, times))
+            }
             Engine::Cluster(cluster) => Self::Redis(redis::RedisLookups::connect(
                 &cluster.redis_url,
                 &settings.queue_prefix,
@@ -166,7 +168,18 @@ impl Lookups {
     pub async fn begin(&self, key: &LookupKey, look: &Look) -> Result<Begun, LookupError> {
         match self {
             Self::Redis(store) => store.begin(key, look).await,
-            Self::Embedded(store) => store.begin(key, look),
+            Self::Embedded(store) => store.begin(key, look).await,
+        }
+    }
+
+    /// What is known already; asks for nothing and counts nothing.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn known(&self, key: &LookupKey) -> Result<Option<KeptAnswer>, LookupError> {
+        match self {
+            Self::Redis(store) => store.known(key).await,
+            Self::Embedded(store) => Ok(store.known(key).await),
         }
     }
 
@@ -177,10 +190,7 @@ impl Lookups {
     pub async fn finish(&self, key: &LookupKey, answer: &KeptAnswer) -> Result<(), LookupError> {
         match self {
             Self::Redis(store) => store.finish(key, answer).await,
-            Self::Embedded(store) => {
-                store.finish(key, answer);
-                Ok(())
-            }
+            Self::Embedded(store) => store.finish(key, answer).await,
         }
     }
 }

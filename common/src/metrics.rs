@@ -4,6 +4,8 @@
 //! start is created at zero, because a counter that appears at 1 shows no increase.
 
 mod broker;
+pub mod parking;
+mod queues;
 mod ready;
 
 use std::time::Duration;
@@ -17,6 +19,7 @@ use prometheus::{
 use crate::admin::Readiness;
 use crate::queue::{QueueId, QueueNames, Queues, WorkQueue};
 use crate::stage::StageName;
+pub use queues::{QueueGauges, Waiting};
 
 /// Before every name.
 pub const PREFIX: &str = "quittance";
@@ -68,6 +71,8 @@ pub struct Metrics {
     pub in_flight: IntGaugeVec,
     /// `panics_total{stage}`: handlers that panicked; each is a bug.
     pub panics_total: IntCounterVec,
+    /// What this process knows of the age of what waits; told by the consume loop.
+    pub waiting: Waiting,
 }
 
 impl Metrics {
@@ -122,6 +127,7 @@ impl Metrics {
                 &AGE_BUCKETS,
             )?,
             in_flight: in_flight(&registry)?,
+            waiting: Waiting::default(),
             registry,
         };
         metrics.create_at_zero(names);
@@ -147,16 +153,26 @@ impl Metrics {
             .register(Box::new(ready::ReadyState::new(readiness)?))
     }
 
+    /// Shows how full the queues are: `queue_messages`, `queue_consumers` and
+    /// `queue_oldest_timestamp_seconds`. Somebody must then [`QueueGauges::keep`] them.
+    ///
+    /// # Errors
+    /// When they are shown already.
+    pub fn watch_queues(&self, names: &QueueNames) -> Result<QueueGauges, prometheus::Error> {
+        QueueGauges::register(&self.registry, names.clone(), self.waiting.clone())
+    }
+
     /// Where a stage registers its own metrics.
     pub const fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Creates the `dead_letters_total` series of the reasons that a stage knows, at zero.
-    pub fn expect_dead_letters(&self, queue: &str, reasons: &[&str]) {
-        for reason in reasons {
-            self.dead_letters_total.with_label_values(&[queue, reason]);
-        }
+    /// Counts a message that was parked in `queue`. The label is of a closed set: see [`parking`].
+    pub fn parked(&self, queue: &str, reason: &str) {
+        let label = parking::label(reason);
+        self.dead_letters_total
+            .with_label_values(&[queue, label])
+            .inc();
     }
 
     /// Everything in the Prometheus text format.
@@ -185,7 +201,12 @@ impl Metrics {
         for work in WorkQueue::ALL {
             self.retries_total
                 .with_label_values(&[&names.name(QueueId::Work(work))]);
-            self.expect_dead_letters(&names.name(QueueId::Dead(work)), &["panic"]);
+        }
+        for (queue, labels) in parking::expected() {
+            let queue = names.name(queue);
+            for label in labels {
+                self.dead_letters_total.with_label_values(&[&queue, label]);
+            }
         }
     }
 }
@@ -274,6 +295,8 @@ mod tests {
             "quittance_claims_total{outcome=\"busy\"} 0",
             "quittance_publish_failures_total{reason=\"timeout\"} 0",
             "quittance_dead_letters_total{queue=\"ipn.notify.dead\",reason=\"panic\"} 0",
+            "quittance_dead_letters_total{queue=\"ipn.verify.dead\",reason=\"gave_up\"} 0",
+            "quittance_dead_letters_total{queue=\"ipn.quarantine\",reason=\"receiver_mismatch\"} 0",
             "quittance_publish_confirm_seconds_count 0",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

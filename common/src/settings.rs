@@ -44,6 +44,9 @@ pub struct Settings {
     pub queue_prefix: String,
     /// `shutdown_grace`, default 25 s.
     pub shutdown_grace: Duration,
+    /// `public_url`: under which buyers and the gateway reach ingest, with a slash at the end.
+    /// Payment links name it; without it there are none.
+    pub public_url: Option<Url>,
     /// `[ingest]`.
     pub ingest: IngestSettings,
     /// `[pdt]`.
@@ -137,6 +140,8 @@ pub struct IngestSettings {
     pub max_body: usize,
     /// `max_in_flight`, default 512.
     pub max_in_flight: usize,
+    /// `max_connections`, default 768: below the 1024 files that Linux lets a process open as a rule.
+    pub max_connections: usize,
     /// `confirm_timeout`, default 10 s: `PayPal` waits 20 s.
     pub confirm_timeout: Duration,
 }
@@ -162,6 +167,8 @@ pub struct PdtSettings {
 pub struct AdminSettings {
     /// `listen`, default `127.0.0.1:9090`.
     pub listen: SocketAddr,
+    /// `token`: whoever bears it may register orders; without it nobody may, over HTTP.
+    pub token: Option<SecretString>,
 }
 
 /// `[verifier]`.
@@ -217,6 +224,8 @@ pub struct OrderSettings {
     /// `secret`: the secrets of signed orders. The first one signs, every one is accepted, so
     /// that a secret can be replaced. Empty: orders are not signed.
     pub secrets: Vec<SecretString>,
+    /// `cancel_url`: where a buyer goes who gives up at the gateway; its own page unless set.
+    pub cancel_url: Option<Url>,
 }
 
 /// `[fulfiller]`.
@@ -359,6 +368,8 @@ pub struct Account {
     pub postback_url: Url,
     /// `pdt_url`: by environment unless set.
     pub pdt_url: Url,
+    /// `checkout_url`: where payment links lead; by environment unless set.
+    pub checkout_url: Url,
 }
 
 /// `[retention]`.

@@ -7,12 +7,14 @@
 //! This module keeps books; it decides nothing about payments (that is the fulfiller's).
 
 pub mod announcement;
+mod availability;
 pub mod books;
 pub mod cancellation;
 pub mod catalogue;
 pub mod decisions;
 pub mod error;
 mod family;
+pub mod flags;
 pub mod listing;
 pub mod orders;
 pub mod outbox;
@@ -21,11 +23,13 @@ pub mod releases;
 pub mod reservation;
 pub mod resolution;
 pub mod retention;
+mod risk;
 mod row;
 mod schema;
 pub mod stock;
 pub mod story;
 pub mod subject;
+mod subscriptions;
 
 use std::fmt;
 use std::path::Path;
@@ -38,6 +42,7 @@ use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
+pub use availability::Availability;
 pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};
 pub use catalogue::{ProductRow, StockRow};

@@ -62,13 +62,17 @@ def main():
     lint = helm_python.lint(CHART, strict=True)
     mistakes += [f"lint: {one}" for one in lint.get("messages", []) if "icon is recommended" not in str(one)]
     with helm_python.Chart.load(CHART) as chart:
-        bad = ({"verifier": {"replicas": 0}}, {"image": {"digest": "sha256:1"}}, {"wether": True}, {"settings": ""})
+        bad = ({"verifier": {"replicas": 0}}, {"image": {"digest": "sha256:1"}}, {"wether": True}, {"settings": ""},
+               {"image": {"digest": "", "tag": "latest"}}, {"image": {"digest": ""}})
         for values in bad:
             try:
                 chart.render(values, name="quittance", namespace="quittance")
                 mistakes.append(f"schema: accepted {values}")
             except helm_python.HelmError:
                 pass
+        by_tag = {"image": {"digest": "", "tag": "dev"}}
+        if '"registry.example/quittance:dev"' not in str(chart.render(by_tag, name="quittance", namespace="quittance")):
+            mistakes.append("a tag without a digest is not used")
         rendered = chart.render({}, name="quittance", namespace="quittance")
         none = {switch: {"enabled": False} for switch in ("keda", "prometheusOperator", "rabbitmqCluster")}
         plain = chart.render(none, name="quittance", namespace="quittance")

@@ -41,8 +41,9 @@ pub struct Cli {
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play a day of notifications against a sandbox gateway and show what became of each.
-    Demo,
+    /// Play a day of notifications against a sandbox gateway and show what became of each; or, with
+    /// --web, open a shop to click through.
+    Demo(demo::Arguments),
     /// Run all stages in one process.
     Serve,
     /// Start the cluster engine on this machine: private servers, all services, a sandbox gateway.
@@ -155,7 +156,7 @@ where
 
 async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<Exit> {
     match command {
-        Command::Demo => demo::run(context).await,
+        Command::Demo(arguments) => demo::run(arguments, context).await,
         Command::Serve => serve::run(context).await,
         Command::Up(arguments) => local::up(arguments, context).await,
         Command::Down(arguments) => local::down(arguments, context).await,

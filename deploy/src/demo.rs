@@ -8,6 +8,7 @@ pub mod play;
 pub mod report;
 pub mod scenario;
 pub mod snapshot;
+pub mod web;
 pub mod world;
 
 use std::io::{IsTerminal as _, Write};

@@ -20,6 +20,7 @@ pub mod local;
 mod operator;
 pub mod orders;
 pub mod output;
+mod pages;
 pub mod sandbox;
 pub mod story;
 mod tooling;

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::str::FromStr;
 
 use quittance_common::ids::{OrderId, Sku};
-use quittance_common::money::{Currency, Money};
-use quittance_common::order::{Order, Quantities};
+use quittance_common::money::Currency;
+use quittance_common::order::Order;
 
 use crate::catalogue::{Mistake, Mistakes};
 
@@ -54,21 +54,8 @@ pub fn order(
     currency: Currency,
     lines: &[LineArgument],
 ) -> Result<Order, String> {
-    let parsed = Money::parse(total, currency)
-        .map_err(|error| format!("`{total}` is no amount of {currency}: {error}"))?;
-    if parsed.minor() <= 0 {
-        return Err(format!("the total `{total}` must be more than zero"));
-    }
-    let mut quantities = Quantities::new();
-    for LineArgument { sku, quantity } in lines {
-        let count = quantities.entry(sku.clone()).or_default();
-        *count = count.saturating_add(*quantity);
-    }
-    Ok(Order {
-        id,
-        total: parsed,
-        lines: quantities,
-    })
+    let lines = lines.iter().map(|line| (line.sku.clone(), line.quantity));
+    Order::of_terms(id, total, currency, lines).map_err(|error| error.to_string())
 }
 
 /// Reads an order list whole, or tells every mistake in it.

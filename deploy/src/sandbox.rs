@@ -3,18 +3,21 @@
 //! | request | does |
 //! |---|---|
 //! | `POST /cgi-bin/webscr` | answers postbacks (`VERIFIED` on byte equality only) and PDT look-ups |
+//! | `GET`, `POST /cgi-bin/webscr` with `cmd=_xclick` or `_cart` | the checkout of a payment link |
 //! | `POST /control/send`, `/control/register` | makes bytes genuine, posts them to a listener |
 //! | `POST /control/faults` | breaks the endpoint on demand |
 //! | `GET /control/postbacks`, `/control/sent`, `/` | what happened |
 //!
 //! It has no secrets and no authentication: it belongs on a loopback address.
 
+mod checkout;
 mod connection;
 mod control;
 mod endpoint;
 mod fault;
 mod form;
 mod ledger;
+mod merchant;
 mod schedule;
 mod send;
 #[cfg(test)]
@@ -23,10 +26,12 @@ mod tests;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use quittance_common::event::Environment;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +39,7 @@ use url::Url;
 
 pub use fault::{Fault, Mode};
 pub use ledger::{Outcome, Post, Postback, Sent};
+pub use merchant::Merchant;
 pub use send::{client, post as post_form};
 
 /// How a stand-in behaves.
@@ -43,6 +49,15 @@ pub struct Options {
     pub time_scale: u32,
     /// The PDT identity token of the one account.
     pub identity_token: String,
+    /// Who can be paid at the checkout.
+    pub merchants: Vec<Merchant>,
+    /// Which gateway it plays: the notifications of the sandbox have `test_ipn=1`.
+    pub environment: Environment,
+    /// How long the bank takes to pay an eCheck, before it is divided by the scale.
+    pub echeck_clears_after: Duration,
+    /// Whether a checkout may send to other machines than this one; without it nobody can make
+    /// the stand-in knock at strangers' doors.
+    pub allow_remote: bool,
 }
 
 impl Default for Options {
@@ -50,6 +65,10 @@ impl Default for Options {
         Self {
             time_scale: 1,
             identity_token: "sandbox-identity-token".to_owned(),
+            merchants: vec![Merchant::default()],
+            environment: Environment::Live,
+            echeck_clears_after: Duration::from_hours(5 * 24),
+            allow_remote: false,
         }
     }
 }
@@ -76,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) client: reqwest::Client,
     ledger: Mutex<ledger::Ledger>,
     fault: Mutex<Fault>,
+    checkouts: Mutex<checkout::Checkouts>,
     stop: CancellationToken,
     resends: TaskTracker,
 }
@@ -98,6 +118,13 @@ impl Shared {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The open checkouts. Never held across an await.
+    pub(crate) fn checkouts(&self) -> MutexGuard<'_, checkout::Checkouts> {
+        self.checkouts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn take_fault(&self) -> Fault {
         self.fault().take()
     }
@@ -109,6 +136,12 @@ impl Shared {
     /// Makes `body` genuine and posts it; the further posts of `resend` happen by themselves.
     pub(crate) async fn send(&self, to: Url, body: Bytes, resend: bool) -> (u64, Post) {
         let id = self.ledger().register(&body, Some(to.as_str()));
+        let post = self.deliver(id, to, body, resend).await;
+        (id, post)
+    }
+
+    /// Posts message `id`; the further posts of `resend` happen by themselves.
+    pub(crate) async fn deliver(&self, id: u64, to: Url, body: Bytes, resend: bool) -> Post {
         let patience = schedule::patience(0);
         let post = send::post(&self.client, &to, body.clone(), patience).await;
         self.ledger().posted(id, post.clone());
@@ -117,7 +150,7 @@ impl Shared {
             self.resends
                 .spawn(send::resend(self.clone(), id, to, body, stop));
         }
-        (id, post)
+        post
     }
 }
 
@@ -143,6 +176,7 @@ impl Sandbox {
             client: client()?,
             ledger: Mutex::default(),
             fault: Mutex::default(),
+            checkouts: Mutex::default(),
             stop: stop.clone(),
             resends: TaskTracker::new(),
         }));
@@ -231,7 +265,12 @@ impl SandboxHandle {
 /// The whole HTTP interface.
 fn router(shared: Shared) -> Router {
     Router::new()
-        .route("/cgi-bin/webscr", post(endpoint::webscr))
+        .route(
+            "/cgi-bin/webscr",
+            get(checkout::by_get).post(endpoint::webscr),
+        )
+        .route("/checkout/{id}", post(checkout::choose))
+        .route("/style.css", get(checkout::style))
         .route("/control/send", post(control::send))
         .route("/control/register", post(control::register))
         .route("/control/faults", post(control::faults))

@@ -7,6 +7,7 @@ mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
 use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::catalogue::ProductRow;
+use quittance_common::shop::flags::waits_for_a_person;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
-use quittance_fulfiller::terms::{Concern, concern};
 use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -265,8 +266,7 @@ impl Books {
         };
         let mut rows = self.shop.payments(&filter).await?;
         if query.flagged {
-            let is_for_a_person = |flag: &String| concern(flag) == Concern::Person;
-            rows.retain(|row| row.flags.iter().any(is_for_a_person));
+            rows.retain(|row| row.flags.iter().any(|flag| waits_for_a_person(flag)));
             let limit = query.limit.unwrap_or(u32::MAX);
             rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }
@@ -312,6 +312,8 @@ impl Books {
 pub struct Running {
     /// The shop database that the stages write.
     pub books: Books,
+    /// Where the admin listener is.
+    pub admin: SocketAddr,
     process: Process,
 }
 
@@ -322,9 +324,15 @@ impl Running {
         let books = Books {
             shop: Shop::lazy(&settings.shop_database)?,
         };
-        let mut process = Process::start(settings).await?;
+        let routes = quittance_ingest::orders::router(&settings)?;
+        let mut process = Process::start_with(settings, routes).await?;
         stages::spawn(&mut process, listener)?;
-        Ok(Self { books, process })
+        let admin = process.admin_address;
+        Ok(Self {
+            books,
+            admin,
+            process,
+        })
     }
 
     /// How full the queues are.

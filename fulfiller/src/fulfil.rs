@@ -96,11 +96,10 @@ pub async fn apply_under(
         }
     }
     let events = books.events().await?;
-    let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
     let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
     let kind = books.subject().kind();
-    let mut scene = Scene::new(&mut books, terms, now, event, &payment, &events, had);
+    let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
     let record = match record_of(kind, &events) {
         Some(record) => record,
         None => scene.settle().await?,

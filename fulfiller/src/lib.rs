@@ -19,7 +19,6 @@
 //! | [`metrics`], [`run`] | the shell |
 
 pub mod announcement;
-mod availability;
 pub mod dispute;
 pub mod fulfil;
 pub mod mail;

@@ -9,6 +9,7 @@ async fn main() -> ExitCode {
     process::main("fulfiller", async |process: &mut Process| {
         let shell = process.shell.clone();
         quittance_fulfiller::spawn(&mut process.service, &process.settings, &shell)?;
+        process.watch_queues()?;
         Ok(())
     })
     .await

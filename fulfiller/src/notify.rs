@@ -10,13 +10,12 @@ use quittance_common::disposition::{Disposition, Lot, Wait};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::shop::announcement::{Announced, Begun};
-use quittance_common::shop::{Shop, ShopError};
+use quittance_common::shop::{Availability, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName, Why};
 use quittance_common::{clock, failpoint};
 use tracing::{debug, info, warn};
 
 use crate::announcement::Announcement;
-use crate::availability::Availability;
 use crate::metrics::Metrics;
 use crate::records;
 use crate::stage::{nothing_more, retry_then_park};

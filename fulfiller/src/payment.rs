@@ -15,7 +15,6 @@
 //! which it was told, and is the only thing that differs between two orders of arrival; see
 //! [`due`].
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use quittance_common::event::{EventType, Line, PaymentEvent};
@@ -34,7 +33,7 @@ mod status;
 use binding::{bound, invoice, sound};
 pub use effects::{Effect, due, effects};
 pub use ledger::Refund;
-use ledger::{captured, is_full, is_reversed, refunds, sum};
+use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
 pub(crate) use standing::Incoming;
 pub use standing::{
     INVOICE_ALREADY_PAID, ORDER_ALREADY_PAID, ORDER_CANCELLED, OrderState, PAID_AFTER_DENIED,
@@ -121,18 +120,8 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     let gross =
         captured(counted, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
     let authorized = pending.iter().find_map(|event| event.data.gross);
-    if let (Some(gross), Some(authorized)) = (gross, authorized)
-        && !sound.is_empty()
-        && gross.currency() == authorized.currency()
-    {
-        match gross.minor().cmp(&authorized.minor()) {
-            Ordering::Less => flags.insert("partly_captured".to_owned()),
-            Ordering::Greater => flags.insert("over_captured".to_owned()),
-            Ordering::Equal => false,
-        };
-    }
-    let paid = !sound.is_empty();
-
+    let asked = telling.iter().find_map(|event| event.data.asked);
+    mark_captures(&sound, gross, authorized, asked, &mut flags);
     let refunds = refunds(&sorted, gross, &mut flags);
     let refunded = sum(&refunds);
     let refunded_in_full = is_full(gross, refunded, &mut flags);
@@ -161,13 +150,7 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     Payment {
         status,
         standing,
-        money: match standing.verdict {
-            _ if completed.is_empty() => Incoming::Unseen,
-            Verdict::Closed => Incoming::Closed,
-            _ if standing.is_cancelled() => Incoming::ForCancelled,
-            _ if paid => Incoming::Sound,
-            _ => Incoming::Contradicted,
-        },
+        money: standing.money(&completed, &sound),
         claims: bound(&completed, &mut BTreeSet::new()),
         invoice: invoice(&sound),
         raised: raised(&sorted),

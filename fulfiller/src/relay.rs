@@ -1,8 +1,8 @@
 //! The relay: publishes what the books have queued. A crash between publish and mark repeats a
 //! message under the same id; it never invents or loses one.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -31,6 +31,10 @@ const REST: Duration = Duration::from_secs(1);
 /// its lease, and be published by another relay too.
 const BATCH: u16 = 16;
 
+/// For how long the outbox may not be readable before the process counts as not ready: longer
+/// than a failover of the database takes as a rule.
+const TOLERATED: Duration = Duration::from_secs(30);
+
 /// Publishes the outbox of one shop database. Any number may run; leases keep them apart.
 #[derive(Debug)]
 pub struct Relay {
@@ -38,6 +42,28 @@ pub struct Relay {
     queues: Queues,
     outbox_written: Arc<Notify>,
     lease: Duration,
+    pulse: Pulse,
+}
+
+/// When a relay could read its outbox last. Cheap to clone; every clone is the same.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<Mutex<Option<Instant>>>);
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the relay does its work: it has read the outbox, and not too long ago.
+    pub fn is_steady(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steady(last.map(|at| at.elapsed()))
+    }
+}
+
+/// Whether a relay whose last look was so long ago counts as working; `None` when it never looked.
+fn steady(since_look: Option<Duration>) -> bool {
+    since_look.is_some_and(|since| since < TOLERATED)
 }
 
 /// What became of one look at the outbox.
@@ -51,18 +77,20 @@ enum Look {
 
 impl Relay {
     /// A relay from `shop` to `queues`, woken by `outbox_written`. A publish takes at most
-    /// `publish_timeout`.
+    /// `publish_timeout`. Each look at the outbox that succeeds is told to `pulse`.
     pub const fn new(
         shop: Shop,
         queues: Queues,
         outbox_written: Arc<Notify>,
         publish_timeout: Duration,
+        pulse: Pulse,
     ) -> Self {
         Self {
             shop,
             queues,
             outbox_written,
             lease: publish_timeout.saturating_add(LEASE_MARGIN),
+            pulse,
         }
     }
 
@@ -88,6 +116,7 @@ impl Relay {
             .shop
             .lease_outbox(clock::now(), self.lease, BATCH)
             .await?;
+        self.pulse.beat();
         if rows.is_empty() {
             return Ok(Look::Rest);
         }
@@ -187,6 +216,17 @@ mod tests {
         ] {
             assert_eq!(traceparent_in(payload), None, "{payload}");
         }
+    }
+
+    #[test]
+    fn a_relay_counts_as_working_once_it_has_read_the_outbox_and_for_half_a_minute_after() {
+        assert!(!steady(None));
+        assert!(steady(Some(Duration::from_secs(29))));
+        assert!(!steady(Some(TOLERATED)));
+        let pulse = Pulse::default();
+        assert!(!pulse.is_steady());
+        pulse.clone().beat();
+        assert!(pulse.is_steady());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 use crate::notify::{NotifyStage, OutletError, Outlets};
-use crate::relay::Relay;
+use crate::relay::{Pulse, Relay};
 use crate::retention::Retention;
 use crate::stage::FulfilStage;
 use crate::sweep::Sweeper;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub notify: NotifyStage,
     /// From the outbox to the queues.
     pub relay: Relay,
+    /// Whether the relay reads the outbox.
+    pub pulse: Pulse,
     /// Old reservations.
     pub sweeper: Sweeper,
     /// Old personal data; `None` when it is kept for ever.
@@ -55,6 +57,7 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
     let shop = Shop::lazy(&settings.shop_database)?;
     let outbox_written = Arc::new(Notify::new());
     let outlets = Outlets::of(settings)?;
+    let pulse = Pulse::default();
     let fulfil = FulfilStage::new(shop.clone(), Arc::clone(&outbox_written), metrics.clone());
     Ok(Parts {
         fulfil: fulfil.under(Terms::of(settings)),
@@ -73,7 +76,9 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
             queues,
             outbox_written,
             publish_timeout(settings),
+            pulse.clone(),
         ),
+        pulse,
         shop,
     })
 }
@@ -94,6 +99,7 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
         fulfil,
         notify,
         relay,
+        pulse,
         sweeper,
         retention,
         ..
@@ -117,6 +123,12 @@ pub fn spawn(service: &mut Service, settings: &Settings, shell: &Shell) -> Resul
             concurrency,
         ),
     );
+    // In one process with ingest this would keep notifications out that only have to wait.
+    if matches!(settings.engine, Engine::Cluster(_)) {
+        shell
+            .readiness
+            .require("relay of the outbox", move || pulse.is_steady());
+    }
     let stop = shell.stop.clone();
     service.spawn("relay", async move {
         relay.run(stop).await;

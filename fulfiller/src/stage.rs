@@ -10,13 +10,12 @@ use quittance_common::event::{EventError, PaymentEvent};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::rules::{Decision, Facts, Ruling};
-use quittance_common::shop::Shop;
+use quittance_common::shop::{Availability, Shop};
 use quittance_common::stage::{Stage, StageName, Why};
 use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::availability::Availability;
 use crate::fulfil::{Applied, ApplyError, apply_under};
 use crate::metrics::Metrics;
 use crate::records;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use quittance_common::event::{Line, OrderRef, Payer};
+use quittance_common::ids::OrderId;
 use quittance_common::money::Money;
 use quittance_common::settings::mistake::{Mistake, Origin};
 use quittance_common::settings::{Languages, NotifySettings, SettingsErrors};
@@ -229,7 +230,7 @@ impl Templates {
             shop => &self.shop_name,
             name => of.payer.name.as_deref().map(one_line),
             amount => of.gross.map(|gross| amount(gross, language)),
-            order => of.order.invoice.as_deref().map(one_line),
+            order => order_named(&of.order).map(one_line),
             transaction => one_line(&of.txn_id),
             lines,
             reason,
@@ -264,6 +265,13 @@ impl Templates {
             problem: format!("{}{detail}", error.kind()),
         }
     }
+}
+
+/// The order as the customer knows it: the one that the payment was found to be for, before what
+/// the payment says itself.
+fn order_named(order: &OrderRef) -> Option<&str> {
+    let bound = order.bound.as_ref().map(OrderId::as_str);
+    bound.or(order.invoice.as_deref())
 }
 
 /// The file names of this news, without language and ending. A stock request has no words; if it

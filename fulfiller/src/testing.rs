@@ -45,6 +45,8 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
             reason_code: None,
             subscription: None,
             gross: Some(eur(2000)),
+            asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: OrderRef::default(),

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use quittance_common::runtime::process::{self, Process};
+use quittance_common::settings::Settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    process::main("ingest", async |process: &mut Process| {
+    let routes = |settings: &Settings| Ok(quittance_ingest::orders::router(settings)?);
+    process::main_with("ingest", routes, async |process: &mut Process| {
         let address = process.settings.ingest.listen;
         let listener = process::listen("ingest.listen", address).await?;
         let shell = process.shell.clone();

@@ -1,6 +1,6 @@
 //! What ingest counts.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
 use quittance_common::metrics::{ANSWER_BUCKETS, InFlight, Metrics, PREFIX, counter_vec};
 use quittance_common::settings::Settings;
 use quittance_common::stage::StageName;
@@ -19,6 +19,10 @@ pub struct IngestMetrics {
     received: IntCounterVec,
     /// `ack_seconds`: from the request's head to the decision to answer `200`.
     pub ack_seconds: Histogram,
+    /// `connections`: open ones of clients.
+    pub connections: IntGauge,
+    /// `connections_limit`: how many there may be at once.
+    pub connections_limit: IntGauge,
     /// `pdt_lookups_total`, by [`crate::returns::look::Outcome`].
     pub lookups: IntCounterVec,
     /// The shared metrics.
@@ -64,12 +68,21 @@ impl IngestMetrics {
         for outcome in Outcome::ALL {
             lookups.with_label_values(&[outcome.as_label()]);
         }
+        let gauge = |name, help: &str| {
+            let gauge = IntGauge::with_opts(Opts::new(name, help).namespace(PREFIX))?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let connections = gauge("connections", "Open connections of clients.")?;
+        let connections_limit = gauge("connections_limit", "The most connections at once.")?;
         let in_flight = shared
             .in_flight
             .with_label_values(&[StageName::Ingest.as_str()]);
         Ok(Self {
             received,
             ack_seconds,
+            connections,
+            connections_limit,
             lookups,
             shared: shared.clone(),
             in_flight,

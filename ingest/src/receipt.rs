@@ -10,9 +10,13 @@ use quittance_common::ids::{MessageId, TxnId};
 use quittance_common::lookups::LookupKey;
 use quittance_common::notification::{Payee, RawNotification};
 use quittance_common::settings::Account;
-use quittance_common::shop::PaymentRow;
+use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 use quittance_common::status::{PaymentStatus, PendingReason};
 use serde::Serialize;
+
+mod handling;
+
+pub use handling::Handling;
 
 /// How a payment stands, as far as its buyer is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,6 +143,17 @@ pub struct Booked {
     pub state: Option<State>,
     /// The gross, if an event told one.
     pub amount: Option<Amount>,
+    /// What becomes of the goods, as far as there is something to say.
+    pub handling: Option<Handling>,
+}
+
+impl Booked {
+    /// No payment yet: its message waits for a person.
+    pub const HELD: Self = Self {
+        state: None,
+        amount: None,
+        handling: Some(Handling::Held),
+    };
 }
 
 /// What is shown.
@@ -148,6 +163,8 @@ pub struct Receipt {
     pub state: State,
     /// Whether the books say so; otherwise the gateway alone does.
     pub confirmed: bool,
+    /// What becomes of the goods; said only of what is paid or on its way.
+    pub handling: Option<Handling>,
     /// Why it is pending, if the gateway told.
     pub reason: Option<PendingReason>,
     /// The gross.
@@ -164,6 +181,7 @@ impl Receipt {
         Self {
             state: State::Unknown,
             confirmed: false,
+            handling: None,
             reason: None,
             amount: None,
             transaction: None,
@@ -174,9 +192,18 @@ impl Receipt {
     /// Puts together what is known about the payment of `key`; `first` says whether the browser is
     /// the one that came back first.
     pub fn of(key: &LookupKey, booked: Option<Booked>, told: Option<Told>, first: bool) -> Self {
-        let (booked_state, booked_amount) =
-            booked.map_or((None, None), |booked| (booked.state, booked.amount));
         let told_state = told.as_ref().map(|told| told.state);
+        // What we hold is ours to tell only where the gateway says that it was paid to us.
+        let paid_to_us = matches!(told_state, Some(State::Paid | State::Pending));
+        let (booked_state, booked_amount, handling) = match booked {
+            Some(booked) if booked.handling == Some(Handling::Held) => (
+                paid_to_us.then_some(State::Pending),
+                None,
+                booked.handling.filter(|_| paid_to_us),
+            ),
+            Some(booked) => (booked.state, booked.amount, booked.handling),
+            None => (None, None, None),
+        };
         let state = booked_state.or(told_state).unwrap_or(State::Waiting);
         let (reason, told_amount, details) = told.map_or((None, None, None), |told| {
             (told.reason, told.amount, Some(told.details))
@@ -184,14 +211,20 @@ impl Receipt {
         Self {
             state,
             confirmed: booked_state.is_some(),
-            reason: reason.filter(|_| state == State::Pending),
+            handling: handling.filter(|handling| match handling {
+                Handling::SetAside => booked_state == Some(State::Pending),
+                Handling::ManualReview => matches!(state, State::Paid | State::Pending),
+                Handling::Held => true,
+            }),
+            reason: reason.filter(|_| state == State::Pending && handling != Some(Handling::Held)),
             amount: booked_amount.or(told_amount),
             transaction: Some(key.token.as_str().to_owned()),
             details: details.filter(|_| first),
         }
     }
 
-    /// Whether another look may show something else soon.
+    /// Whether another look may show something else soon. What a person has to look at takes hours:
+    /// an open page need not ask meanwhile, and loaded anew it tells.
     pub fn is_open(&self) -> bool {
         match self.state {
             State::Waiting | State::Pending => true,
@@ -274,10 +307,21 @@ pub fn booked<'a>(
     let told = !row.amount.is_empty() && !row.currency.is_empty();
     Some(Booked {
         state: State::of_books(&row.status),
+        handling: Handling::of_books(row),
         amount: told.then(|| Amount {
             value: row.amount.clone(),
             currency: row.currency.clone(),
         }),
+    })
+}
+
+/// Whether a genuine message about the payment of `key` was refused by a check and waits for a person.
+pub fn is_held(parked: &[ParkedRow], key: &LookupKey) -> bool {
+    parked.iter().any(|row| {
+        row.state == ParkedState::Waiting
+            && row.outcome == "refused"
+            && row.txn_id == key.token.as_str()
+            && row.account == key.account.as_str()
     })
 }
 

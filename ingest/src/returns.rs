@@ -28,8 +28,8 @@ use bytes::Bytes;
 use quittance_common::clock;
 use quittance_common::gateway::paypal::pdt::Token;
 use quittance_common::lookups::{KeptAnswer, LookupKey, Lookups};
-use quittance_common::settings::{Account, Settings};
-use quittance_common::shop::Shop;
+use quittance_common::settings::{Account, Settings, StockDriver};
+use quittance_common::shop::{Shop, ShopError};
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
@@ -40,7 +40,7 @@ use self::words::Language;
 use crate::accept::{self, Route};
 use crate::http::{BODY_TIMEOUT, Publish};
 use crate::metrics::IngestMetrics;
-use crate::receipt::{self, Booked, Receipt};
+use crate::receipt::{self, Booked, Handling, Receipt};
 use crate::run::IngestError;
 
 /// Everything from here, nothing inline, nobody's frame.
@@ -250,16 +250,21 @@ impl Returns {
         };
         // After the look-up: what came meanwhile by notification is to be seen.
         let booked = self.booked(key).await;
-        let receipt = Receipt::of(key, booked, told, known || heard.first);
+        let mut receipt = Receipt::of(key, booked, told, known || heard.first);
+        if matches!(inner.settings.stock.driver, StockDriver::Http(_)) {
+            // The books know what the shop was asked to set aside, not whether it did.
+            receipt.handling = receipt
+                .handling
+                .filter(|handling| *handling != Handling::SetAside);
+        }
         let is_tls = text(headers, &HeaderName::from_static("x-forwarded-proto")) == "https";
         let cookie = heard.first.then(|| inner.signer.cookie(key, now, is_tls));
         (receipt, cookie)
     }
 
     async fn booked(&self, key: &LookupKey) -> Option<Booked> {
-        let reading = self.0.shop.payment_story(key.token.as_str());
-        match tokio::time::timeout(BOOKS, reading).await {
-            Ok(Ok(stories)) => receipt::booked(stories.iter().map(|story| &story.payment), key),
+        match tokio::time::timeout(BOOKS, self.read_books(key)).await {
+            Ok(Ok(booked)) => booked,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a return page is shown without the books");
                 None
@@ -269,6 +274,17 @@ impl Returns {
                 None
             }
         }
+    }
+
+    async fn read_books(&self, key: &LookupKey) -> Result<Option<Booked>, ShopError> {
+        let shop = &self.0.shop;
+        let stories = shop.payment_story(key.token.as_str()).await?;
+        let booked = receipt::booked(stories.iter().map(|story| &story.payment), key);
+        if booked.is_some() {
+            return Ok(booked);
+        }
+        let parked = shop.parked_about(key.token.as_str()).await?;
+        Ok(receipt::is_held(&parked, key).then_some(Booked::HELD))
     }
 
     /// A buyer who was sent back by POST comes without cookies and with fields that anybody may

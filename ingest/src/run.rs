@@ -6,6 +6,7 @@ use quittance_common::runtime::Shell;
 use quittance_common::settings::Settings;
 use tokio::net::TcpListener;
 
+use crate::connections::{self, Door};
 use crate::http::{Ingest, publisher, router};
 use crate::metrics::IngestMetrics;
 use crate::returns::{self, Returns, page::PageError};
@@ -45,6 +46,11 @@ pub async fn run(
     let publish = publisher(shell.queues.clone());
     let returns = Returns::new(&settings, publish.clone(), &metrics)?;
     returns::look::warn_of_missing_tokens(&settings);
+    let limit = connections::limit(settings.ingest.max_connections);
+    metrics
+        .connections_limit
+        .set(i64::try_from(limit).unwrap_or(i64::MAX));
+    let door = Door::new(limit, metrics.connections.clone());
     let ingest = Ingest::new(settings, publish, metrics, shell.stop.clone());
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "accepting notifications");
@@ -61,7 +67,7 @@ pub async fn run(
     };
     // What is left after the first grace has had its time; the second is for closing.
     let routes = router(ingest).merge(returns::router(returns));
-    server::serve(listener, routes, stopped, CLOSING).await?;
+    server::serve(listener, door, routes, stopped, CLOSING).await?;
     Ok(())
 }
 

@@ -17,17 +17,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connections::Door;
+
 /// How long a client may take to send a request's head, an idle connection included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The wait after a failed accept: no file descriptors are left, and only time brings some back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stopped` resolves, then finishes what is being answered, at most
+/// Serves `router` to those whom `door` lets in until `stopped` resolves, then finishes what is being answered, at most
 /// `grace`. New connections are answered until then, so that a late client hears `503` rather
 /// than nothing.
 pub async fn serve(
     listener: TcpListener,
+    door: Door,
     router: Router,
     stopped: impl Future<Output = ()>,
     grace: Duration,
@@ -40,13 +43,14 @@ pub async fn serve(
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => break,
-            accepted = listener.accept() => accepted,
+            accepted = door.next(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((stream, peer, guest)) => {
                 let serving = connection(stream, peer, router.clone(), closing.clone());
                 let abandoned = abandoned.clone();
                 connections.spawn(async move {
+                    let _guest = guest;
                     tokio::select! {
                         () = abandoned.cancelled() => {}
                         () = serving => {}

@@ -109,6 +109,46 @@ impl Browser {
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Clicks the one element that a CSS selector finds.
+    pub async fn click(&self, selector: &str) -> anyhow::Result<()> {
+        let element = self.element(selector).await?;
+        let name = format!("element/{element}/click");
+        self.command("POST", &name, &json!({})).await?;
+        Ok(())
+    }
+
+    /// Replaces what is in a text field.
+    pub async fn fill(&self, selector: &str, text: &str) -> anyhow::Result<()> {
+        let element = self.element(selector).await?;
+        let clear = format!("element/{element}/clear");
+        self.command("POST", &clear, &json!({})).await?;
+        let value = format!("element/{element}/value");
+        self.command("POST", &value, &json!({ "text": text }))
+            .await?;
+        Ok(())
+    }
+
+    async fn element(&self, selector: &str) -> anyhow::Result<String> {
+        let find = json!({ "using": "css selector", "value": selector });
+        let found = self.command("POST", "elements", &find).await?;
+        let found = found.as_array().context("a list of elements")?;
+        let [element] = &found[..] else {
+            bail!("{} elements are `{selector}`, not one", found.len());
+        };
+        // Its one member has a name that the protocol fixes.
+        let id = element
+            .as_object()
+            .and_then(|element| element.values().next());
+        let id = id.and_then(Value::as_str).context("an element's id")?;
+        Ok(id.to_owned())
+    }
+
+    /// The address of the page.
+    pub async fn url(&self) -> anyhow::Result<String> {
+        let url = self.command("GET", "url", &Value::Null).await?;
+        Ok(url.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Waits until the page shows `wanted`, without touching it.
     pub async fn shows(&self, wanted: &str, patience: Duration) -> anyhow::Result<()> {
         let shown = eventually(

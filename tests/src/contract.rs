@@ -3,6 +3,7 @@
 //! A story fails by an error that says what was seen; its name is put before it.
 
 mod claims;
+mod lookups;
 mod queues;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 
 pub use self::claims::claims;
+pub use self::lookups::lookups;
 pub use self::queues::queues;
 
 /// How long anything may take that must happen. Generous: it bounds a failing run only.

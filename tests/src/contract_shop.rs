@@ -9,6 +9,7 @@
 
 mod orders;
 mod retention;
+mod settlements;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -43,6 +44,9 @@ pub async fn all(shop: &Shop) {
     orders::an_order_is_cancelled_or_paid_and_never_both(shop).await;
     retention::old_personal_data_goes_and_effects_stay_single(shop).await;
     retention::an_old_parked_message_loses_its_bytes_and_keeps_its_reason(shop).await;
+    settlements::of_many_payments_for_one_order_at_once_one_settles_it(shop).await;
+    settlements::one_transaction_at_once_settles_one_order_of_many(shop).await;
+    settlements::the_books_let_a_subject_settle_one_order(shop).await;
 }
 
 /// A completed payment of `quantity` of each sku.
@@ -85,6 +89,8 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
             reason_code: None,
             subscription: None,
             gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
+            asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: OrderRef::default(),

@@ -1,6 +1,7 @@
 //! What is wrong with the Kubernetes objects in `deploy/kubernetes`, across objects and against
 //! the code: schemas catch a misspelt field, these checks catch a right field with a wrong value.
 
+pub mod chart;
 mod flows;
 pub mod kustomize;
 mod scaling;
@@ -62,7 +63,7 @@ pub fn check(objects: &[Value]) -> Vec<Finding> {
 fn check_namespace(objects: &[Value], report: &mut Report) {
     let mut namespaces = of_kind(objects, "Namespace");
     let namespace = namespaces.next().map(name).unwrap_or_default();
-    for object in objects.iter().filter(|one| kind(one) != "Namespace") {
+    for object in objects.iter().filter(|one| !is_of_the_cluster(one)) {
         report.expect(
             text(object, "/metadata/namespace") == namespace,
             "namespace",
@@ -77,6 +78,11 @@ fn check_namespace(objects: &[Value], report: &mut Report) {
             "the namespace does not enforce `restricted`",
         );
     }
+}
+
+/// Whether an object belongs to the whole cluster and so to no namespace.
+fn is_of_the_cluster(object: &Value) -> bool {
+    matches!(kind(object), "Namespace" | "PriorityClass")
 }
 
 /// The kind of an object.

@@ -64,6 +64,12 @@ impl Process {
         self.daemon.wait(patience).await
     }
 
+    /// `SIGINT`, as Ctrl-C sends it, and how it ended.
+    pub async fn interrupt(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        self.daemon.signal(Signal::INT)?;
+        self.daemon.wait(patience).await
+    }
+
     /// `SIGKILL`.
     pub async fn kill(&mut self) -> anyhow::Result<ExitStatus> {
         self.daemon.kill().await

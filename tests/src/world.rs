@@ -99,10 +99,11 @@ impl World {
         let receivers: Vec<String> = receivers.iter().map(|receiver| quoted(receiver)).collect();
         let account = format!(
             "[[account]]\nid = {}\ngateway = \"paypal\"\nenvironment = {}\n\
-             receivers = [{}]\npostback_url = {}\npdt_url = {}\n",
+             receivers = [{}]\npostback_url = {}\npdt_url = {}\ncheckout_url = {}\n",
             quoted(id),
             quoted(environment),
             receivers.join(", "),
+            quoted(gateway),
             quoted(gateway),
             quoted(gateway),
         );

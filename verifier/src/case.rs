@@ -121,7 +121,7 @@ impl Case {
             message_id: message.id,
             at,
             stage: StageName::Verifier,
-            about: self.about.clone(),
+            about: self.about(settled),
             outcome: settled.as_str(),
             reason,
             detail,
@@ -138,6 +138,18 @@ impl Case {
                     found: self.found.clone(),
                 }),
         })
+    }
+
+    /// What to write about: everything that a message tells, if the gateway sent it. What anybody may
+    /// have sent, or cannot be read, is one row, however much it claims to be about.
+    fn about(&self, settled: Settled) -> Vec<(String, String)> {
+        let most = match settled {
+            Settled::Verified | Settled::Duplicate | Settled::Refused | Settled::Conflict => {
+                self.about.len()
+            }
+            Settled::Invalid | Settled::Unreadable | Settled::GaveUp => 1,
+        };
+        self.about.iter().take(most).cloned().collect()
     }
 
     fn notes(&self) -> String {
@@ -184,6 +196,25 @@ mod tests {
         };
         let later = Decision::Retry(wait, Reason::of("invalid"), String::new());
         assert!(written(&case, Some(&later)).is_none());
+    }
+
+    #[test]
+    fn what_anybody_may_have_sent_is_one_row_however_much_it_claims() {
+        let subjects = |settled| {
+            let mut case = Case {
+                about: (0..200).map(|n| (format!("M{n}"), String::new())).collect(),
+                ..Case::default()
+            };
+            case.settle(settled);
+            let decision = written(&case, Some(&parked(Lot::Quarantine))).unwrap();
+            decision.about.len()
+        };
+        for settled in [Settled::Invalid, Settled::GaveUp, Settled::Unreadable] {
+            assert_eq!(subjects(settled), 1, "{settled:?}");
+        }
+        for settled in [Settled::Refused, Settled::Verified] {
+            assert_eq!(subjects(settled), 200, "{settled:?}");
+        }
     }
 
     #[test]

@@ -5,20 +5,25 @@
 //! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
 //! refusal of one message: then that check, and no other, is passed over and flagged.
 
+mod catalogue;
+mod items;
+mod order;
 mod payee;
 mod price;
+mod signup;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use quittance_common::event::{EventType, Line};
+use quittance_common::event::{EventData, EventType, Line};
 use quittance_common::ids::{OrderId, Reason, Sku};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
-use quittance_common::order::Order;
+use quittance_common::order::{Order, signature};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use secrecy::SecretString;
 
 pub use payee::environment;
+use price::Expectation;
 
 /// The flag of an event of which a refusal was waived; the reason stands beside it.
 const RELEASED: &str = "released";
@@ -63,6 +68,8 @@ pub struct Known {
     pub prices: Prices,
     /// The registered orders.
     pub orders: HashMap<OrderId, Order>,
+    /// The subscriptions whose sign-up or payment is in the books.
+    pub subscriptions: HashSet<String>,
 }
 
 /// What the settings say about checks.
@@ -97,6 +104,10 @@ pub struct Passed {
     pub flags: Vec<Reason>,
     /// The order that it is for and may settle.
     pub order: Option<OrderId>,
+    /// What the amount was held against.
+    pub asked: Option<Money>,
+    /// What was bought, where the order says and the message does not.
+    pub bought: Option<Vec<Line>>,
 }
 
 /// Checks a whole notification. Refusals whose reason is in `waived` are passed over.
@@ -120,10 +131,10 @@ pub fn check(
         .iter()
         .map(|reading| {
             let mut notes = common.clone();
-            let order = check_reading(notification, reading, account, known, policy, &mut notes)?;
+            let passed = check_reading(notification, reading, account, known, policy, &mut notes)?;
             Ok(Passed {
                 flags: notes.flags,
-                order,
+                ..passed
             })
         })
         .collect()
@@ -164,7 +175,7 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// The order that the reading is for and may settle.
+/// What is found about one reading, but for the notes.
 fn check_reading(
     notification: &Notification,
     reading: &Reading,
@@ -172,7 +183,7 @@ fn check_reading(
     known: &Known,
     policy: Policy<'_>,
     notes: &mut Notes<'_>,
-) -> Result<Option<OrderId>, Refusal> {
+) -> Result<Passed, Refusal> {
     let payee = payee::receiver(&notification.payee, account, reading.event_type);
     if let Some(Some(flag)) = notes.judge(payee)? {
         notes.flag(flag);
@@ -186,29 +197,75 @@ fn check_reading(
             )
         }))?;
     }
-    // Only money that comes in is asked.
-    if !matches!(
+    let data = &reading.data;
+    // Only money that comes in is asked, and what was agreed to come in.
+    let is_agreement = signup::is_agreement(reading.event_type, data);
+    let is_money = matches!(
         reading.event_type,
         EventType::Completed | EventType::Pending
-    ) {
-        return Ok(None);
+    );
+    if !is_money && !is_agreement {
+        return Ok(Passed::default());
     }
-    let data = &reading.data;
-    let gross = notes.judge(price::incoming(reading.event_type, data.gross))?;
-    let expected = price::expectation(data, notification.added, known, policy);
-    let Some(expected) = notes.judge(expected)? else {
-        return Ok(None);
+    let amount = if is_agreement {
+        signup::regular(data)
+    } else {
+        price::incoming(reading.event_type, data.gross)
     };
-    if let Some(gross) = gross
-        && let Some(Some(flag)) = notes.judge(price::amount(&expected, gross, policy.tolerance))?
-    {
+    let amount = notes.judge(amount)?;
+    let Some(expected) = expectation(data, notification.added, known, policy, notes)? else {
+        return Ok(Passed::default());
+    };
+    if let Some(amount) = amount {
+        let is_capture = price::is_capture(data);
+        let checked = price::amount(&expected, amount, policy.tolerance, is_capture);
+        if let Some(Some(flag)) = notes.judge(checked)? {
+            notes.flag(flag);
+        }
+    }
+    if is_agreement {
+        if let Some(total) = expected.total {
+            notes.judge(signup::trials(data, total))?;
+        }
+        // It settles nothing and takes nothing: no money has come.
+        return Ok(Passed::default());
+    }
+    let items = items::check(&expected, &data.lines, &known.prices);
+    if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
-    if let Some(Some(flag)) = notes.judge(price::items(&expected, &data.lines))? {
-        notes.flag(flag);
+    if data.lines.iter().any(|line| !line.options.is_empty()) {
+        // Neither orders nor the catalogue know options; a dearer one may have been chosen.
+        notes.flag(Reason::of("options_not_checked"));
     }
-    // A renewal repeats the order of the first payment and must not settle it again.
-    Ok(expected.order.filter(|_| !price::is_renewal(data)))
+    Ok(Passed {
+        flags: Vec::new(),
+        asked: expected.asked(),
+        bought: items::bought(&expected, &data.lines),
+        // A renewal repeats the order of the first payment and must not settle it again.
+        order: expected.order.filter(|_| !price::is_renewal(data)),
+    })
+}
+
+/// What to hold an amount against; `None` where a person has waived that there is nothing.
+fn expectation(
+    data: &EventData,
+    added: Option<Money>,
+    known: &Known,
+    policy: Policy<'_>,
+    notes: &mut Notes<'_>,
+) -> Result<Option<Expectation>, Refusal> {
+    // A waived refusal of the order says nothing about the amount: the catalogue is asked then.
+    if let Some(Some(order)) = notes.judge(order::find(data, known, policy))? {
+        return Ok(Some(order));
+    }
+    let (lines, prices) = (&data.lines, &known.prices);
+    notes.judge(catalogue::expectation(
+        lines,
+        added,
+        prices,
+        policy.unmatched,
+    ))
 }
 
 /// The skus that [`check`] will look for in the catalogue.
@@ -224,16 +281,27 @@ pub fn skus(notification: &Notification) -> Vec<Sku> {
 }
 
 /// The orders that [`check`] will look for: only what the message itself names, never its URL.
-pub fn order_refs(notification: &Notification) -> Vec<&str> {
-    let mut refs: Vec<&str> = notification
-        .readings
-        .iter()
-        .flat_map(|reading| [&reading.data.order.invoice, &reading.data.order.custom])
-        .filter_map(Option::as_deref)
-        .collect();
-    refs.sort_unstable();
-    refs.dedup();
-    refs
+/// What cannot be an order's number is none.
+pub fn order_refs(notification: &Notification) -> BTreeSet<OrderId> {
+    let named = |reading: &Reading| {
+        let order = &reading.data.order;
+        let claimed = order.custom.as_deref().and_then(signature::claimed);
+        [&order.invoice, &order.custom]
+            .into_iter()
+            .filter_map(|name| name.as_deref()?.parse().ok())
+            .chain(claimed)
+            .collect::<Vec<OrderId>>()
+    };
+    notification.readings.iter().flat_map(named).collect()
+}
+
+/// The subscriptions that [`check`] will look for: those of renewals.
+pub fn renewed(notification: &Notification) -> BTreeSet<&str> {
+    let renewals = notification.readings.iter().map(|reading| &reading.data);
+    renewals
+        .filter(|data| price::is_renewal(data))
+        .filter_map(|data| data.subscription.as_deref())
+        .collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,12 @@ const INVALID: &str = "invalid";
 /// breaker is open, so a short wait costs nothing and the message is there when the gateway is back.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
 
+/// How soon a message is looked at again when the claim store or the shop database is away.
+pub const STORE_WAIT: Duration = Duration::from_secs(5);
+
+/// Attempts at what the shop database refuses for good, before a person gets it.
+const SHOP_ATTEMPTS: u32 = 4;
+
 /// What the verifier does with a message that it cannot forward now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -117,6 +123,32 @@ pub fn unsupported(headers: &Headers, attempts: u32, detail: String) -> Decision
     }
 }
 
+/// The shop database could not be used. While it is away the message waits and spends no attempt
+/// (`reason` says for what); what it will never do is tried a few times, lest a rolling update or an
+/// operator mends it, and then left to a person.
+pub fn shop_failed(
+    headers: &Headers,
+    is_transient: bool,
+    reason: &'static str,
+    detail: String,
+) -> Decision {
+    if is_transient {
+        let wait = Wait::Free {
+            at_least: STORE_WAIT,
+        };
+        return Decision::Retry(wait, Reason::of(reason), detail);
+    }
+    let reason = Reason::of("shop_error");
+    if headers.attempt < SHOP_ATTEMPTS {
+        let wait = Wait::Counted {
+            at_least: Duration::ZERO,
+        };
+        Decision::Retry(wait, reason, detail)
+    } else {
+        Decision::Park(Lot::Dead, reason, detail)
+    }
+}
+
 fn is_too_old(first_failed_at: Option<Timestamp>, now: Timestamp, limit: Duration) -> bool {
     first_failed_at
         .and_then(|first| Duration::try_from(now.duration_since(first)).ok())
@@ -194,6 +226,39 @@ mod tests {
         let second = invalid(&headers, Duration::from_secs(30), None);
         assert!(
             matches!(second, Decision::Park(Lot::Quarantine, reason, _) if reason.as_str() == "invalid")
+        );
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_waited_for_and_one_that_refuses_is_asked_a_few_times() {
+        let of = |attempt, is_transient| {
+            let headers = Headers {
+                attempt,
+                ..Headers::default()
+            };
+            shop_failed(
+                &headers,
+                is_transient,
+                "catalogue_unavailable",
+                String::new(),
+            )
+        };
+        for attempt in [0, 40] {
+            let away = of(attempt, true);
+            assert!(
+                matches!(away, Decision::Retry(Wait::Free { .. }, ..)),
+                "{away:?}"
+            );
+        }
+        for attempt in 0..4 {
+            let refused = of(attempt, false);
+            assert!(
+                matches!(refused, Decision::Retry(Wait::Counted { .. }, ..)),
+                "{refused:?}"
+            );
+        }
+        assert!(
+            matches!(of(4, false), Decision::Park(Lot::Dead, reason, _) if reason.as_str() == "shop_error")
         );
     }
 

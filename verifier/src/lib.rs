@@ -1,7 +1,8 @@
 //! The verifier: is it genuine, is it ours, is it right, is it new?
 //!
-//! Pure: [`breaker`], [`checks`], [`decide`], `case`. Shell: [`postback`] (HTTP), [`stage`] (one
-//! message), [`releases`] (what a person lets go on), [`run`](mod@run) (the stage as a task of a
+//! Pure: [`breaker`], [`checks`], [`decide`], `case`, [`risk`]. Shell: [`postback`] (HTTP), [`stage`] (one
+//! message), [`releases`] (what a person lets go on),
+//! [`risk::watch`] (money without an effect), [`run`](mod@run) (the stage as a task of a
 //! process).
 
 pub mod archive;
@@ -12,6 +13,7 @@ pub mod decide;
 pub mod metrics;
 pub mod postback;
 pub mod releases;
+pub mod risk;
 pub mod run;
 pub mod stage;
 

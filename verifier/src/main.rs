@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
         let shell = process.shell.clone();
         let task = quittance_verifier::run(settings, shell, process.claims.clone(), shop);
         process.service.spawn("verifier", task);
+        process.watch_queues()?;
         Ok(())
     })
     .await

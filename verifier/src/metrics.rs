@@ -2,6 +2,7 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use quittance_common::ids::GatewayId;
+use quittance_common::metrics::parking;
 
 use crate::breaker::Level;
 
@@ -34,6 +35,29 @@ impl Outcome {
         Self::Duplicate,
         Self::Unreadable,
     ];
+
+    /// The reasons that it may have, as labels; their series start at zero.
+    fn reasons(self) -> &'static [&'static str] {
+        match self {
+            Self::Verified | Self::Invalid => &[""],
+            Self::Duplicate => &["known", "claimed"],
+            Self::Indeterminate => &parking::UNCLEAR,
+            Self::Refused | Self::Unreadable => &parking::REFUSALS,
+        }
+    }
+
+    /// The label of a reason code: of a closed set.
+    fn label(self, reason: &str) -> &'static str {
+        match self {
+            Self::Indeterminate => parking::unclear_label(reason),
+            Self::Refused | Self::Unreadable => parking::label(reason),
+            Self::Verified | Self::Invalid | Self::Duplicate => self
+                .reasons()
+                .iter()
+                .find(|label| **label == reason)
+                .unwrap_or(&parking::OTHER),
+        }
+    }
 
     /// The label.
     pub const fn as_str(self) -> &'static str {
@@ -88,7 +112,9 @@ impl Metrics {
         registry.register(Box::new(postback_seconds.clone()))?;
         registry.register(Box::new(breaker_state.clone()))?;
         for outcome in Outcome::ALL {
-            verifications.with_label_values(&[outcome.as_str(), ""]);
+            for reason in outcome.reasons() {
+                verifications.with_label_values(&[outcome.as_str(), reason]);
+            }
         }
         for outcome in ["answered", "unclear", "failed"] {
             postback_seconds.with_label_values(&[outcome]);
@@ -103,10 +129,10 @@ impl Metrics {
         })
     }
 
-    /// One decision. Reasons come from a closed set in the code.
+    /// One decision.
     pub fn decided(&self, outcome: Outcome, reason: &str) {
         self.verifications
-            .with_label_values(&[outcome.as_str(), reason])
+            .with_label_values(&[outcome.as_str(), outcome.label(reason)])
             .inc();
     }
 
@@ -127,5 +153,34 @@ impl Metrics {
         self.breaker_state
             .with_label_values(&[gateway.as_str()])
             .set(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_is_counted_under_a_label_that_was_there_at_zero() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let series = || {
+            let families = registry.gather();
+            let counted = families
+                .iter()
+                .find(|family| family.name() == "quittance_verifications_total");
+            counted.map_or(0, |family| family.get_metric().len())
+        };
+        let before = series();
+        for (outcome, reason) in [
+            (Outcome::Verified, ""),
+            (Outcome::Duplicate, "claimed"),
+            (Outcome::Indeterminate, "html_answer"),
+            (Outcome::Refused, "order_missing"),
+            (Outcome::Unreadable, "a reason that nobody knows"),
+        ] {
+            metrics.decided(outcome, reason);
+        }
+        assert_eq!(series(), before);
     }
 }

@@ -20,21 +20,19 @@ use quittance_common::notification::{Notification, RawNotification, Verified};
 use quittance_common::quarantine_notice::quarantine_notice;
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::releases::RELEASE_HEADER;
-use quittance_common::shop::{NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
+use quittance_common::shop::{Availability, NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
 use tracing::{info, warn};
 
 use crate::case::{Case, Settled};
 use crate::checks::{self, Known, Policy};
-use crate::decide::{self, Decision};
+use crate::decide::{self, Decision, STORE_WAIT};
 use crate::metrics::{Metrics, Outcome};
 use crate::postback::Postback;
 
 mod ask;
 mod forward;
 
-/// How soon a message is looked at again when the claim store or the catalogue is away.
-const STORE_WAIT: Duration = Duration::from_secs(5);
 /// Attempts of the ladder that a message of a newer version waits through: about a quarter hour.
 const UNSUPPORTED_ATTEMPTS: u32 = 5;
 /// How often marking a claim as done is tried; the lease and the books cover the rest.
@@ -47,6 +45,7 @@ pub struct Verifier {
     postback: Postback,
     claims: Claims,
     shop: Shop,
+    availability: Availability,
     metrics: Metrics,
     shared: Shared,
 }
@@ -73,10 +72,25 @@ impl Verifier {
             settings,
             postback,
             claims,
+            availability: Availability::new(shop.clone()),
             shop,
             metrics,
             shared,
         }
+    }
+
+    /// What becomes of a message for which the shop database failed.
+    fn shop_failed(&self, message: &Message, reason: &'static str, error: &ShopError) -> Decision {
+        warn!(%error, message.id = %message.id, reason, "the shop database cannot be used");
+        if error.is_transient() {
+            self.availability.found_down();
+        }
+        decide::shop_failed(
+            &message.headers,
+            error.is_transient(),
+            reason,
+            error.to_string(),
+        )
     }
 
     async fn verify(
@@ -150,10 +164,10 @@ impl Verifier {
         case: &mut Case,
     ) -> Result<Disposition<Held>, Decision> {
         let waived = self.waived(message).await?;
-        let known = self.known(verified.notification()).await.map_err(|error| {
-            warn!(%error, "the shop's orders and catalogue are away");
-            free_retry(STORE_WAIT, "catalogue_unavailable", error.to_string())
-        })?;
+        let known = self
+            .known(verified.notification(), account)
+            .await
+            .map_err(|error| self.shop_failed(message, "catalogue_unavailable", &error))?;
         let policy = Policy::of(&self.settings);
         let passed = checks::check(verified.notification(), account, &known, policy, &waived)
             .map_err(|refusal| {
@@ -167,6 +181,10 @@ impl Verifier {
             let noted = passed.flags.iter().map(ToString::to_string);
             event.data.flags.extend(noted);
             event.data.order.bound = passed.order;
+            event.data.asked = passed.asked;
+            if let Some(bought) = passed.bought {
+                event.data.lines = bought;
+            }
             case.note(passed.flags);
         }
         self.claim_and_forward(events, message, case).await
@@ -178,16 +196,25 @@ impl Verifier {
         if !message.headers.other.contains_key(RELEASE_HEADER) {
             return Ok(BTreeSet::new());
         }
-        self.shop.waived(message).await.map_err(|error| {
-            warn!(%error, "a release cannot be looked up");
-            free_retry(STORE_WAIT, "releases_unavailable", error.to_string())
-        })
+        self.shop
+            .waived(message)
+            .await
+            .map_err(|error| self.shop_failed(message, "releases_unavailable", &error))
     }
 
-    async fn known(&self, notification: &Notification) -> Result<Known, ShopError> {
+    async fn known(
+        &self,
+        notification: &Notification,
+        account: &Account,
+    ) -> Result<Known, ShopError> {
+        let renewed = checks::renewed(notification);
         Ok(Known {
             prices: self.shop.prices(&checks::skus(notification)).await?,
             orders: self.shop.orders(&checks::order_refs(notification)).await?,
+            subscriptions: self
+                .shop
+                .subscriptions_in_force(account.gateway, account.environment, &renewed)
+                .await?,
         })
     }
 
@@ -209,10 +236,9 @@ impl Verifier {
         let Err(error) = written else {
             return Ok(());
         };
-        warn!(%error, "a decision cannot be written down");
+        let failed = self.shop_failed(message, "decisions_unavailable", &error);
         if case.must_be_kept() {
-            let reason = "decisions_unavailable";
-            return Err(free_retry(STORE_WAIT, reason, error.to_string()));
+            return Err(failed);
         }
         Ok(())
     }
@@ -259,7 +285,10 @@ impl Stage for Verifier {
     const NAME: StageName = StageName::Verifier;
     type Receipt = Held;
 
+    /// Nothing is taken, and so nothing is asked of the gateway, while the answer could not be acted
+    /// upon.
     async fn ready(&self) {
+        self.availability.wait().await;
         self.postback.ready().await;
     }
 
@@ -268,8 +297,9 @@ impl Stage for Verifier {
         let decision = match self.verify(message, &mut case).await {
             Ok(disposition) => return disposition,
             Err(decision) => match self.write_down(message, &case, Some(&decision)).await {
-                Ok(()) => decision,
-                Err(later) => later,
+                Err(later @ Decision::Retry(..)) => later,
+                // What can never be written down goes where it belongs all the same.
+                Ok(()) | Err(Decision::Park(..)) => decision,
             },
         };
         match decision {

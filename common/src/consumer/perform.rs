@@ -69,6 +69,8 @@ impl<S: Stage> Performer<S> {
         let Delivery {
             mut message, acker, ..
         } = delivery;
+        let waiting = &self.shell.metrics.waiting;
+        waiting.delivered(self.work, message.timestamp);
         // Whatever follows from it, now or from the outbox, is handed on as a child of this hop.
         message.headers.traceparent = Some(hop.context().to_string());
         let handled = AssertUnwindSafe(self.stage.handle(&message))
@@ -186,10 +188,7 @@ impl<S: Stage> Performer<S> {
             tracing::info!(reason, wait = %rung, "will be tried again");
         } else {
             let queue = self.shell.names.name(to);
-            metrics
-                .dead_letters_total
-                .with_label_values(&[queue.as_str(), reason])
-                .inc();
+            metrics.parked(&queue, reason);
             tracing::warn!(reason, queue, "parked");
         }
         Ok(())

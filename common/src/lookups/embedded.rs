@@ -1,14 +1,22 @@
-//! Look-ups in the memory of the one process that the embedded engine is.
+//! Look-ups of the one process that the embedded engine is: answers and leases in its memory, the
+//! counters also in a file.
 //!
-//! A restart forgets them: the worst that follows is a look-up that the gateway refuses, and a
-//! refusal says nothing about the payment. In return no address is ever written to a disk.
+//! A restart forgets the answers, so that no address is ever written to a disk, and ends the
+//! leases, whose holders are gone. It does not forget how often a token was looked up: who comes
+//! next does not count as the first, and the worst is a look-up that the gateway refuses, which
+//! says nothing about the payment.
+
+mod counters;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use self::counters::{Counter, Counters};
 use super::{
     Begun, KeptAnswer, LOOKUPS_PER_TOKEN, Look, LookupError, LookupKey, LookupTimes, REMEMBER,
 };
@@ -21,9 +29,11 @@ const LIMIT: usize = 50_000;
 pub struct EmbeddedLookups {
     times: LookupTimes,
     entries: Arc<Mutex<HashMap<LookupKey, Entry>>>,
+    /// `None`: a restart forgets everything.
+    counters: Option<Counters>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     asked: u32,
     asking: Option<(Look, Instant)>,
@@ -32,52 +42,104 @@ struct Entry {
 }
 
 impl EmbeddedLookups {
-    /// An empty store.
+    /// An empty store in memory alone.
     pub fn new(times: LookupTimes) -> Self {
         Self {
             times,
             entries: Arc::default(),
+            counters: None,
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<LookupKey, Entry>> {
-        // Every statement leaves the map valid, so a poisoned lock holds a good value.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A store that counts in `lookups.sqlite` of `data_dir`, which is opened when first needed.
+    /// To be called in a runtime; one process at a time may have it.
+    pub fn open(data_dir: &Path, times: LookupTimes) -> Self {
+        Self {
+            counters: Some(Counters::lazy(data_dir)),
+            ..Self::new(times)
+        }
     }
 
     /// See [`super::Lookups::begin`].
     ///
     /// # Errors
-    /// When too many tokens are remembered.
-    pub fn begin(&self, key: &LookupKey, look: &Look) -> Result<Begun, LookupError> {
+    /// When too many tokens are remembered, or the count cannot be read or made durable.
+    pub async fn begin(&self, key: &LookupKey, look: &Look) -> Result<Begun, LookupError> {
+        let mut entries = self.entries.lock().await;
         let now = Instant::now();
-        let mut entries = self.entries();
         if entries.len() >= LIMIT && !entries.contains_key(key) {
             entries.retain(|_, entry| entry.forget_at > now);
             if entries.len() >= LIMIT {
                 return Err(LookupError("too many tokens at once".to_owned()));
             }
         }
-        let fresh = || Entry {
-            asked: 0,
-            asking: None,
-            answer: None,
-            forget_at: now,
+        let mut entry = match entries.get(key).filter(|entry| entry.forget_at > now) {
+            Some(entry) => entry.clone(),
+            None => self.counted(key, now).await?,
         };
-        let entry = entries.entry(key.clone()).or_insert_with(fresh);
-        if entry.forget_at <= now {
-            *entry = fresh();
+        let before = entry.asked;
+        let begun = entry.begin(look, self.times, now);
+        if entry.asked != before {
+            // Durable before anybody asks. What fails here has changed nothing in memory, so that
+            // nobody takes it for begun.
+            self.count(key, &entry, now).await?;
         }
-        Ok(entry.begin(look, self.times, now))
+        entries.insert(key.clone(), entry);
+        Ok(begun)
+    }
+
+    /// See [`super::Lookups::known`].
+    pub async fn known(&self, key: &LookupKey) -> Option<KeptAnswer> {
+        let now = Instant::now();
+        let entries = self.entries.lock().await;
+        let (answer, _) = entries
+            .get(key)?
+            .answer
+            .as_ref()
+            .filter(|(_, until)| *until > now)?;
+        Some(answer.clone())
     }
 
     /// See [`super::Lookups::finish`].
-    pub fn finish(&self, key: &LookupKey, answer: &KeptAnswer) {
+    ///
+    /// # Errors
+    /// When the file does not take for how long the count is remembered; the answer is kept.
+    pub async fn finish(&self, key: &LookupKey, answer: &KeptAnswer) -> Result<(), LookupError> {
+        let mut entries = self.entries.lock().await;
         let now = Instant::now();
-        let mut entries = self.entries();
-        if let Some(entry) = entries.get_mut(key) {
-            entry.finish(answer, self.times, now);
+        let Some(entry) = entries.get_mut(key) else {
+            return Ok(());
+        };
+        entry.finish(answer, self.times, now);
+        if answer.is_success() {
+            self.count(key, entry, now).await?;
         }
+        Ok(())
+    }
+
+    /// The entry of a token that this process does not know yet.
+    async fn counted(&self, key: &LookupKey, now: Instant) -> Result<Entry, LookupError> {
+        let counter = match &self.counters {
+            Some(counters) => counters.read(key).await?,
+            None => Counter::default(),
+        };
+        Ok(Entry {
+            asked: counter.asked,
+            asking: None,
+            answer: None,
+            forget_at: after(now, counter.remember),
+        })
+    }
+
+    async fn count(&self, key: &LookupKey, entry: &Entry, now: Instant) -> Result<(), LookupError> {
+        let Some(counters) = &self.counters else {
+            return Ok(());
+        };
+        let counter = Counter {
+            asked: entry.asked,
+            remember: entry.forget_at.saturating_duration_since(now),
+        };
+        counters.write(key, counter).await
     }
 }
 

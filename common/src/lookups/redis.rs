@@ -105,6 +105,20 @@ impl RedisLookups {
         read(&verdict, number, &answer)
     }
 
+    /// See [`super::Lookups::known`].
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub async fn known(&self, key: &LookupKey) -> Result<Option<KeptAnswer>, LookupError> {
+        let (_, name) = self.names(key);
+        let reply = self
+            .link
+            .ask(Question::Command(redis::cmd("GET").arg(name)))
+            .await;
+        let answer: Option<String> = reply.map_err(away)?;
+        answer.as_deref().map(kept).transpose()
+    }
+
     /// See [`super::Lookups::finish`].
     ///
     /// # Errors
@@ -144,11 +158,8 @@ fn away(error: ClaimError) -> LookupError {
 }
 
 fn read(verdict: &str, number: i64, answer: &str) -> Result<Begun, LookupError> {
-    let unexpected = || LookupError("redis gave a reply that the script does not give".to_owned());
     match verdict {
-        "known" => serde_json::from_str(answer)
-            .map(Begun::Known)
-            .map_err(|_error| unexpected()),
+        "known" => kept(answer).map(Begun::Known),
         "ask" => Ok(Begun::Ask {
             number: u32::try_from(number).unwrap_or(u32::MAX),
         }),
@@ -158,6 +169,14 @@ fn read(verdict: &str, number: i64, answer: &str) -> Result<Begun, LookupError> 
         "spent" => Ok(Begun::Spent),
         _ => Err(unexpected()),
     }
+}
+
+fn kept(json: &str) -> Result<KeptAnswer, LookupError> {
+    serde_json::from_str(json).map_err(|_error| unexpected())
+}
+
+fn unexpected() -> LookupError {
+    LookupError("redis gave a reply that the script does not give".to_owned())
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -49,6 +49,8 @@ pub enum Signed {
         id: OrderId,
         /// What it costs.
         total: Money,
+        /// What is in it; empty when the shop did not sign that.
+        lines: Quantities,
     },
 }
 
@@ -72,9 +74,16 @@ pub fn sign(order: &Order, secret: &SecretString) -> Result<String, SignError> {
     Ok(custom)
 }
 
-/// Reads a `custom` that came back with a payment for `items` (`None`: they have no skus). Any of
+/// The order that a `custom` of this form *says* it is for: worth looking up, and proves nothing.
+pub fn claimed(custom: &str) -> Option<OrderId> {
+    let (id, ..) = parts(custom.trim().strip_prefix(PREFIX)?)?;
+    Some(id)
+}
+
+/// Reads a `custom` that came back with a payment. The signature says nothing about items, or
+/// binds one of `items`: what the payment is for, what the shop has in its register. Any of
 /// `secrets` will do, so that a secret can be replaced while payments are under way.
-pub fn read(custom: &str, secrets: &[SecretString], items: Option<&Quantities>) -> Signed {
+pub fn read(custom: &str, secrets: &[SecretString], items: &[&Quantities]) -> Signed {
     let Some(rest) = custom.trim().strip_prefix(PREFIX) else {
         return Signed::Not;
     };
@@ -82,16 +91,19 @@ pub fn read(custom: &str, secrets: &[SecretString], items: Option<&Quantities>) 
         return Signed::Invalid;
     };
     let none = Quantities::new();
-    let is_ours = secrets.iter().any(|secret| {
-        [Some(&none), items].into_iter().flatten().any(|items| {
-            mac(secret, id.as_str(), total, items)
+    let is_over = |lines: &Quantities| {
+        secrets.iter().any(|secret| {
+            mac(secret, id.as_str(), total, lines)
                 .is_some_and(|mac| mac.verify_slice(&given).is_ok())
         })
-    });
-    if is_ours {
-        Signed::Valid { id, total }
-    } else {
-        Signed::Invalid
+    };
+    let lines = std::iter::once(&none)
+        .chain(items.iter().copied())
+        .find(|lines| is_over(lines))
+        .cloned();
+    match lines {
+        Some(lines) => Signed::Valid { id, total, lines },
+        None => Signed::Invalid,
     }
 }
 
@@ -154,9 +166,10 @@ mod tests {
         let valid = Signed::Valid {
             id: order.id,
             total: order.total,
+            lines: Quantities::new(),
         };
-        assert_eq!(read(&custom, &secrets, None), valid);
-        assert_eq!(read(&custom, &secrets[..1], None), Signed::Invalid);
+        assert_eq!(read(&custom, &secrets, &[]), valid);
+        assert_eq!(read(&custom, &secrets[..1], &[]), Signed::Invalid);
     }
 
     #[test]
@@ -193,10 +206,10 @@ mod tests {
             format!("{custom}.x"),
             "q1.".to_owned(),
         ] {
-            assert_eq!(read(&forged, &secrets, None), Signed::Invalid, "{forged}");
+            assert_eq!(read(&forged, &secrets, &[]), Signed::Invalid, "{forged}");
         }
         for own in ["", "1001", "q2.MTAwMQ.1980.EUR.x", "basket q1."] {
-            assert_eq!(read(own, &secrets, None), Signed::Not, "{own}");
+            assert_eq!(read(own, &secrets, &[]), Signed::Not, "{own}");
         }
     }
 
@@ -205,22 +218,27 @@ mod tests {
         let secrets = [secret("a secret of a shop")];
         let order = order("1001", 1980, &[("MUG", 2)]);
         let custom = sign(&order, &secrets[0]).unwrap();
-        let valid = Signed::Valid {
-            id: order.id.clone(),
+        let valid = |lines: &Quantities| Signed::Valid {
+            id: "1001".parse().unwrap(),
             total: order.total,
+            lines: lines.clone(),
         };
-        assert_eq!(read(&custom, &secrets, Some(&order.lines)), valid);
         let more: Quantities = [("MUG".parse().unwrap(), 20)].into();
-        assert_eq!(read(&custom, &secrets, Some(&more)), Signed::Invalid);
-        assert_eq!(read(&custom, &secrets, None), Signed::Invalid);
+        assert_eq!(
+            read(&custom, &secrets, &[&more, &order.lines]),
+            valid(&order.lines)
+        );
+        assert_eq!(read(&custom, &secrets, &[&more]), Signed::Invalid);
+        assert_eq!(read(&custom, &secrets, &[]), Signed::Invalid);
         let plain = sign(
             &Order {
                 lines: Quantities::new(),
-                ..order
+                ..order.clone()
             },
             &secrets[0],
         )
         .unwrap();
-        assert_eq!(read(&plain, &secrets, Some(&more)), valid);
+        assert_eq!(read(&plain, &secrets, &[&more]), valid(&Quantities::new()));
+        assert_eq!(claimed(&plain), Some(order.id));
     }
 }

@@ -1,10 +1,13 @@
 //! What the `main` of every stage has in common: settings, log, engine, admin listener, stop.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +38,7 @@ pub enum StartError {
         /// The setting.
         key: &'static str,
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -65,6 +68,8 @@ pub struct Process {
     pub claims: Claims,
     /// Where stages are spawned.
     pub service: Service,
+    /// Where the admin listener is, whatever port the settings left to the system.
+    pub admin_address: SocketAddr,
     admin_stop: CancellationToken,
     admin: tokio::task::JoinHandle<Result<(), std::io::Error>>,
 }
@@ -72,8 +77,18 @@ pub struct Process {
 impl Process {
     /// Connects the engine and opens the admin listener. Nothing is consumed yet.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, Router::new()).await
+    }
+
+    /// The same with `routes` beside those that every admin listener has.
+    pub async fn start_with(settings: Settings, routes: Router) -> Result<Self, StartError> {
         http::install_crypto_provider();
         let listener = listen("admin.listen", settings.admin.listen).await?;
+        let admin_address = listener.local_addr().map_err(|source| StartError::Listen {
+            key: "admin.listen",
+            address: settings.admin.listen,
+            source,
+        })?;
         let names = settings.queue_names();
         let metrics = Metrics::new(&names)?;
         let (queues, claims) = connect(&settings).await?;
@@ -88,6 +103,7 @@ impl Process {
             listener,
             readiness.clone(),
             metrics.clone(),
+            routes,
             admin_stop.clone(),
         ));
         let shell = Shell {
@@ -103,9 +119,27 @@ impl Process {
             shell,
             claims,
             service,
+            admin_address,
             admin_stop,
             admin,
         })
+    }
+
+    /// Shows how full the queues are. For processes that consume: ingest, of which there are many,
+    /// need not ask as well.
+    ///
+    /// # Errors
+    /// When it is shown already.
+    pub fn watch_queues(&mut self) -> Result<(), prometheus::Error> {
+        let gauges = self.shell.metrics.watch_queues(&self.shell.names)?;
+        let (queues, stop) = (self.shell.queues.clone(), self.shell.stop.clone());
+        self.service.spawn("queue gauges", async move {
+            tokio::select! {
+                () = stop.cancelled() => Ok::<(), Infallible>(()),
+                never = gauges.keep(queues) => match never {},
+            }
+        });
+        Ok(())
     }
 
     /// Runs what was spawned until `stop`, drains, and closes the connections.
@@ -137,10 +171,7 @@ async fn mismatch(queues: Queues, stop: CancellationToken) -> Result<(), QueueEr
 }
 
 /// Binds a listener; the error names the setting.
-pub async fn listen(
-    key: &'static str,
-    address: std::net::SocketAddr,
-) -> Result<TcpListener, StartError> {
+pub async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen {
@@ -157,6 +188,15 @@ pub async fn main(
     name: &'static str,
     spawn: impl AsyncFnOnce(&mut Process) -> Result<(), BoxError>,
 ) -> ExitCode {
+    main_with(name, |_settings| Ok(Router::new()), spawn).await
+}
+
+/// The same for a stage that has `routes` of its own on the admin listener.
+pub async fn main_with(
+    name: &'static str,
+    routes: impl FnOnce(&Settings) -> Result<Router, BoxError>,
+    spawn: impl AsyncFnOnce(&mut Process) -> Result<(), BoxError>,
+) -> ExitCode {
     failpoint::from_environment();
     let settings = match settings::from_process() {
         Ok(settings) => settings,
@@ -170,7 +210,7 @@ pub async fn main(
     telemetry::init(&settings.log);
     telemetry::log_panics();
     telemetry::export_traces(service_name(name));
-    let result = run(name, settings, spawn).await;
+    let result = run(name, settings, routes, spawn).await;
     if let Err(error) = &result {
         tracing::error!(stage = name, error = %telemetry::chain(error), "ended");
     }
@@ -196,6 +236,7 @@ fn service_name(stage: &'static str) -> &'static str {
 async fn run(
     name: &'static str,
     settings: Settings,
+    routes: impl FnOnce(&Settings) -> Result<Router, BoxError>,
     spawn: impl AsyncFnOnce(&mut Process) -> Result<(), BoxError>,
 ) -> Result<(), StartError> {
     let stop = stop_signal().map_err(StartError::Signals)?;
@@ -204,7 +245,8 @@ async fn run(
     }
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(stage = name, version, "starting");
-    let mut process = Process::start(settings).await?;
+    let routes = routes(&settings).map_err(StartError::Stage)?;
+    let mut process = Process::start_with(settings, routes).await?;
     spawn(&mut process).await.map_err(StartError::Stage)?;
     process.run_until(stop).await?;
     tracing::info!(stage = name, "stopped");

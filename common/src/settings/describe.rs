@@ -23,19 +23,32 @@ impl Settings {
         self.describe_engine(&mut put);
         put("queue_prefix", self.queue_prefix.clone());
         put("shutdown_grace", wait(self.shutdown_grace));
+        if let Some(url) = &self.public_url {
+            put("public_url", url.to_string());
+        }
         put("ingest.listen", self.ingest.listen.to_string());
         put("ingest.max_body", self.ingest.max_body.to_string());
         put(
             "ingest.max_in_flight",
             self.ingest.max_in_flight.to_string(),
         );
+        put(
+            "ingest.max_connections",
+            self.ingest.max_connections.to_string(),
+        );
         put("ingest.confirm_timeout", wait(self.ingest.confirm_timeout));
         self.describe_pdt(&mut put);
         put("admin.listen", self.admin.listen.to_string());
+        if self.admin.token.is_some() {
+            put("admin.token", SET.to_owned());
+        }
         self.describe_verifier(&mut put);
         if !self.orders.secrets.is_empty() {
             let secrets = self.orders.secrets.len();
             put("orders.secret", format!("{SET}, {secrets} secret(s)"));
+        }
+        if let Some(url) = &self.orders.cancel_url {
+            put("orders.cancel_url", url.to_string());
         }
         let fulfiller = &self.fulfiller;
         let restock = match fulfiller.restock_on {
@@ -197,4 +210,5 @@ fn describe_account(index: usize, account: &Account, put: &mut impl FnMut(&str, 
     }
     put("postback_url", account.postback_url.to_string());
     put("pdt_url", account.pdt_url.to_string());
+    put("checkout_url", account.checkout_url.to_string());
 }

@@ -62,6 +62,10 @@ pub const KEYS: &[Key] = &[
         "1 to 32 letters, digits, `.`, `-` or `_`",
     ),
     key("shutdown_grace", "25s", "a duration from 0s to 10m"),
+    optional(
+        "public_url",
+        "an https:// URL without a query (http:// only to a loopback host); needed with admin.token",
+    ),
     key(
         "cluster.amqp_url",
         "amqp://guest:guest@localhost:5672/%2f",
@@ -106,6 +110,11 @@ pub const KEYS: &[Key] = &[
         "a whole number from 1 to 65535",
     ),
     key(
+        "ingest.max_connections",
+        "768",
+        "a whole number from 1 to 65535",
+    ),
+    key(
         "ingest.confirm_timeout",
         "10s",
         "a duration from 100ms to 20s: PayPal waits 20s",
@@ -124,6 +133,7 @@ pub const KEYS: &[Key] = &[
         "127.0.0.1:9090",
         "an address and port, such as `0.0.0.0:9090`",
     ),
+    optional("admin.token", "at least 32 visible characters").secret(),
     key("verifier.concurrency", "16", COUNT),
     key("verifier.connect_timeout", "10s", SECOND_TO_DAY),
     key("verifier.postback_timeout", "30s", SECOND_TO_DAY),
@@ -173,6 +183,7 @@ pub const KEYS: &[Key] = &[
         "one or more secrets of at least 16 characters, separated by commas; the first one signs",
     )
     .secret(),
+    optional("orders.cancel_url", "an http:// or https:// URL"),
     key("fulfiller.concurrency", "8", COUNT),
     key(
         "fulfiller.reserve_for",
@@ -260,6 +271,7 @@ pub const KEYS: &[Key] = &[
     .secret(),
     optional("account.*.postback_url", POSTBACK_URL),
     optional("account.*.pdt_url", POSTBACK_URL),
+    optional("account.*.checkout_url", POSTBACK_URL),
     optional("rule.*.gateway", "`paypal`"),
     optional("rule.*.account", "the `id` of an account"),
     optional(

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::event::Environment;
+use crate::http::is_loopback;
 use crate::retry::{Ladder, Rung};
 
 /// The longest step of the ladder.
@@ -22,8 +23,8 @@ pub(super) fn default_postback(environment: Environment) -> Option<Url> {
     Url::parse(url).ok()
 }
 
-/// Where `PayPal` answers PDT look-ups.
-pub(super) fn default_pdt(environment: Environment) -> Option<Url> {
+/// Where `PayPal` answers PDT look-ups and shows its checkout.
+pub(super) fn default_webscr(environment: Environment) -> Option<Url> {
     let url = match environment {
         Environment::Live => "https://www.paypal.com/cgi-bin/webscr",
         Environment::Sandbox => "https://www.sandbox.paypal.com/cgi-bin/webscr",
@@ -88,11 +89,20 @@ pub(super) fn gateway_url(text: &str, environment: Environment) -> Option<Url> {
     allowed.then_some(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+/// The beginning of the URLs under which buyers and the gateway reach ingest; ends with a slash.
+pub(super) fn public_url(text: &str) -> Option<Url> {
+    let mut url = web_url(text)?;
+    let plain = url.query().is_none() && url.fragment().is_none();
+    let safe = url.scheme() == "https" || is_loopback(&url);
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
     }
+    (plain && safe).then_some(url)
+}
+
+/// A page that a browser can be sent to; no password in it.
+pub(super) fn web_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    (web && url.username().is_empty() && url.password().is_none()).then_some(url)
 }

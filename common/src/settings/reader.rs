@@ -1,5 +1,6 @@
 //! Turns what was set into [`Settings`], or into every mistake at once.
 
+mod accounts;
 mod outlets;
 mod retention;
 
@@ -12,18 +13,16 @@ use secrecy::SecretString;
 
 use super::keys;
 use super::mistake::{Mistake, Origin, SettingsErrors};
-use super::parse::{
-    default_pdt, default_postback, folder, gateway_url, ladder, queue_prefix, receivers, secret_url,
-};
+use super::parse::{folder, ladder, public_url, queue_prefix, secret_url, web_url};
 use super::source::Sources;
 use super::{
-    Account, AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
+    AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
     LogSettings, OrderPolicy, OrderSettings, PdtSettings, Restock, Settings, ShopDatabase,
     Unmatched, VerifierSettings, rule_tables, rules,
 };
-use crate::event::Environment;
 use crate::order::signature::SECRET_LEAST;
 use crate::queue::ArchiveLimits;
+use accounts::read_accounts;
 use outlets::{read_notify, read_stock};
 use retention::read_retention;
 
@@ -205,7 +204,8 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         reader.duration("shutdown_grace", Duration::ZERO, MINUTE.saturating_mul(10));
     let ingest = read_ingest(reader);
     let pdt = read_pdt(reader);
-    let admin = reader.parsed("admin.listen");
+    let admin = read_admin(reader);
+    let public_url = reader.read_optional("public_url", public_url);
     let verifier = read_verifier(reader);
     let orders = read_orders(reader);
     let fulfiller = read_fulfiller(reader);
@@ -226,7 +226,8 @@ fn read(reader: &mut Reader) -> Option<Settings> {
         shutdown_grace: shutdown_grace?,
         ingest: ingest?,
         pdt: pdt?,
-        admin: AdminSettings { listen: admin? },
+        admin: admin?,
+        public_url: public_url.ok()?,
         verifier: verifier?,
         orders: orders?,
         fulfiller: fulfiller?,
@@ -306,12 +307,14 @@ fn read_ingest(reader: &mut Reader) -> Option<IngestSettings> {
     let listen = reader.parsed("ingest.listen");
     let max_body = reader.number("ingest.max_body", 1_024, 1_048_576);
     let max_in_flight = reader.number("ingest.max_in_flight", 1, 65_535);
+    let max_connections = reader.number("ingest.max_connections", 1, 65_535);
     let confirm_timeout =
         reader.duration("ingest.confirm_timeout", TENTH, SECOND.saturating_mul(20));
     Some(IngestSettings {
         listen: listen?,
         max_body: max_body?,
         max_in_flight: max_in_flight?,
+        max_connections: max_connections?,
         confirm_timeout: confirm_timeout?,
     })
 }
@@ -320,10 +323,7 @@ fn read_pdt(reader: &mut Reader) -> Option<PdtSettings> {
     let keep = reader.duration("pdt.keep", MINUTE, DAY);
     let timeout = reader.duration("pdt.timeout", TENTH, MINUTE);
     let patience = reader.duration("pdt.patience", Duration::ZERO, SECOND.saturating_mul(20));
-    let cookie_secret = reader.read_optional("pdt.cookie_secret", |text| {
-        let fits = text.len() >= 32 && text.chars().all(|c| c.is_ascii_graphic());
-        fits.then(|| SecretString::from(text))
-    });
+    let cookie_secret = reader.read_optional("pdt.cookie_secret", long_secret);
     let templates = reader.read_optional("pdt.templates", folder);
     Some(PdtSettings {
         keep: keep?,
@@ -332,6 +332,21 @@ fn read_pdt(reader: &mut Reader) -> Option<PdtSettings> {
         cookie_secret: cookie_secret.ok()?,
         templates: templates.ok()?,
     })
+}
+
+fn read_admin(reader: &mut Reader) -> Option<AdminSettings> {
+    let listen = reader.parsed("admin.listen");
+    let token = reader.read_optional("admin.token", long_secret);
+    Some(AdminSettings {
+        listen: listen?,
+        token: token.ok()?,
+    })
+}
+
+/// A secret that nobody guesses and every header can carry.
+fn long_secret(text: &str) -> Option<SecretString> {
+    let fits = text.len() >= 32 && text.chars().all(|c| c.is_ascii_graphic());
+    fits.then(|| SecretString::from(text))
 }
 
 fn read_verifier(reader: &mut Reader) -> Option<VerifierSettings> {
@@ -405,8 +420,10 @@ fn read_orders(reader: &mut Reader) -> Option<OrderSettings> {
             })
             .collect::<Option<Vec<_>>>()
     });
+    let cancel_url = reader.read_optional("orders.cancel_url", web_url);
     Some(OrderSettings {
         secrets: secrets.ok()?.unwrap_or_default(),
+        cancel_url: cancel_url.ok()?,
     })
 }
 
@@ -439,50 +456,6 @@ fn read_log(reader: &mut Reader) -> Option<LogSettings> {
     Some(LogSettings {
         format: format?,
         filter: filter?,
-    })
-}
-
-fn read_accounts(reader: &mut Reader) -> Option<Vec<Account>> {
-    let indices = reader.indices("account");
-    if indices.is_empty() {
-        let problem = "no account is set; add one [[account]] with at least `receivers`";
-        reader.mistake("account", problem.to_owned());
-    }
-    let accounts: Vec<Option<Account>> = indices
-        .into_iter()
-        .map(|index| read_account(reader, index))
-        .collect();
-    accounts.into_iter().collect()
-}
-
-fn read_account(reader: &mut Reader, index: usize) -> Option<Account> {
-    let key = |name: &str| format!("account.{index}.{name}");
-    let id = reader.parsed(&key("id"));
-    let gateway = reader.parsed(&key("gateway"));
-    let environment = reader.parsed::<Environment>(&key("environment"));
-    let receivers = reader.read_optional(&key("receivers"), receivers);
-    if matches!(receivers, Ok(None)) {
-        let allowed = "at least one id or e-mail address under which the account is paid";
-        reader.mistake(&key("receivers"), format!("is needed; allowed: {allowed}"));
-    }
-    let pdt_token = reader.read_optional(&key("pdt_token"), |text| {
-        let fits = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
-        fits.then(|| SecretString::from(text))
-    });
-    let url = |text: &str| gateway_url(text, environment.unwrap_or(Environment::Live));
-    let postback_url = reader.read_optional(&key("postback_url"), url);
-    let pdt_url = reader.read_optional(&key("pdt_url"), url);
-    let environment = environment?;
-    Some(Account {
-        id: id?,
-        gateway: gateway?,
-        environment,
-        receivers: receivers.ok()??,
-        pdt_token: pdt_token.ok()?,
-        postback_url: postback_url
-            .ok()?
-            .or_else(|| default_postback(environment))?,
-        pdt_url: pdt_url.ok()?.or_else(|| default_pdt(environment))?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::reader::Reader;
 use super::span::span;
-use super::{Engine, Settings, ShopDatabase};
+use super::{Account, Engine, Settings, ShopDatabase};
 
 /// Notes what does not fit together.
 pub(super) fn check(settings: &Settings, reader: &mut Reader) {
@@ -38,6 +38,17 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             ),
         );
     }
+    if settings.admin.token.is_some()
+        && settings.public_url.is_none()
+        && !reader.is_wrong(&["public_url"])
+    {
+        reader.mistake(
+            "public_url",
+            "is needed with admin.token: payment links name the address under which buyers and \
+             the gateway reach ingest, such as `https://shop.example/`"
+                .to_owned(),
+        );
+    }
     for rule in settings.rules.set() {
         if let Some(account) = &rule.when.account
             && !settings.accounts.iter().any(|own| own.id == *account)
@@ -48,6 +59,7 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             );
         }
     }
+    one_world(settings, reader);
     let mut seen = BTreeSet::new();
     for (index, account) in settings.accounts.iter().enumerate() {
         if !seen.insert((account.gateway, account.id.clone())) {
@@ -60,6 +72,30 @@ pub(super) fn check(settings: &Settings, reader: &mut Reader) {
             );
         }
     }
+}
+
+/// Play money must not buy real goods: every account of an instance sells from one shop database and
+/// trusts the same order secrets.
+fn one_world(settings: &Settings, reader: &mut Reader) {
+    let Some(first) = settings.accounts.first() else {
+        return;
+    };
+    let other = |account: &&Account| account.environment != first.environment;
+    let Some(index) = settings.accounts.iter().position(|account| other(&account)) else {
+        return;
+    };
+    let key = format!("account.{index}.environment");
+    if reader.is_wrong(&[key.as_str()]) {
+        return;
+    }
+    reader.mistake(
+        &key,
+        format!(
+            "live and sandbox accounts (`{}` is {}) in one instance would share stock, orders and \
+             order secrets; run a second instance with its own shop_database and orders.secret",
+            first.id, first.environment
+        ),
+    );
 }
 
 impl Settings {

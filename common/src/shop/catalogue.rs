@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, Row as _};
 use super::{Shop, ShopError, millis, row};
 use crate::ids::Sku;
 use crate::money::Money;
+use crate::order::link::{Offer, Offers};
 
 /// One line of `quittance stock list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -121,20 +122,31 @@ impl Shop {
 
     /// What each of `skus` costs; a product that is not there is missing from the answer.
     pub async fn prices(&self, skus: &[Sku]) -> Result<HashMap<Sku, Money>, ShopError> {
-        let doing = "looking prices up";
+        let offers = self.offers(skus.iter()).await?;
+        let prices = offers.into_iter().map(|(sku, offer)| (sku, offer.price));
+        Ok(prices.collect())
+    }
+
+    /// Name and price of each of `skus`; a product that is not there is missing from the answer.
+    pub async fn offers(&self, skus: impl Iterator<Item = &Sku>) -> Result<Offers, ShopError> {
+        let doing = "looking products up";
         let pool = self.pool().await?;
-        let mut prices = HashMap::new();
+        let mut offers = Offers::new();
         for sku in skus {
-            let row = sqlx::query("SELECT price_minor, currency FROM product WHERE sku = $1")
+            let row = sqlx::query("SELECT name, price_minor, currency FROM product WHERE sku = $1")
                 .bind(sku.as_str())
                 .fetch_optional(pool)
                 .await
                 .map_err(ShopError::during(doing))?;
             if let Some(row) = row {
-                prices.insert(sku.clone(), row::amount(&row, 0, 1, doing)?);
+                let offer = Offer {
+                    name: row.try_get(0).map_err(ShopError::during(doing))?,
+                    price: row::amount(&row, 1, 2, doing)?,
+                };
+                offers.insert(sku.clone(), offer);
             }
         }
-        Ok(prices)
+        Ok(offers)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Orders that the shop has registered: what a payment that names one must be worth.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -60,7 +60,10 @@ impl Shop {
     }
 
     /// The orders among `ids` that are registered, by id.
-    pub async fn orders(&self, ids: &[&str]) -> Result<HashMap<OrderId, Order>, ShopError> {
+    pub async fn orders(
+        &self,
+        ids: &BTreeSet<OrderId>,
+    ) -> Result<HashMap<OrderId, Order>, ShopError> {
         let doing = "looking orders up";
         let mut found = HashMap::new();
         if ids.is_empty() {
@@ -69,11 +72,26 @@ impl Shop {
         let pool = self.pool().await?;
         let mut connection = pool.acquire().await.map_err(ShopError::during(doing))?;
         for id in ids {
-            if let Some(order) = read_order(&mut connection, id).await? {
+            if let Some(order) = read_order(&mut connection, id.as_str()).await? {
                 found.insert(order.id.clone(), order);
             }
         }
         Ok(found)
+    }
+
+    /// Whether the shop has cancelled the order of that id; false when none is registered.
+    pub async fn is_cancelled(&self, id: &OrderId) -> Result<bool, ShopError> {
+        let doing = "looking an order up";
+        let row = sqlx::query("SELECT cancelled_at FROM shop_order WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.pool().await?)
+            .await
+            .map_err(ShopError::during(doing))?;
+        let Some(row) = row else {
+            return Ok(false);
+        };
+        let at: i64 = row.try_get(0).map_err(ShopError::during(doing))?;
+        Ok(at != 0)
     }
 
     /// Every registered order, by id.
@@ -207,6 +225,10 @@ mod tests {
         }
     }
 
+    fn ids(ids: &[&str]) -> BTreeSet<OrderId> {
+        ids.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
     async fn shop(folder: &tempfile::TempDir) -> Shop {
         let database = ShopDatabase::Sqlite(folder.path().join("shop.sqlite"));
         Shop::open(&database).await.unwrap()
@@ -220,7 +242,7 @@ mod tests {
         shop.add_orders(std::slice::from_ref(&order), now())
             .await
             .unwrap();
-        let found = shop.orders(&["1001", "1002"]).await.unwrap();
+        let found = shop.orders(&ids(&["1001", "1002"])).await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[&order.id], order);
         let listed = shop.order_list().await.unwrap().remove(0);
@@ -248,7 +270,7 @@ mod tests {
             let error = shop.add_orders(&both, now()).await.unwrap_err();
             assert!(matches!(error, ShopError::OrderDiffers(id) if id == "1001"));
         }
-        let found = shop.orders(&["1001", "1002"]).await.unwrap();
+        let found = shop.orders(&ids(&["1001", "1002"])).await.unwrap();
         assert_eq!(found.values().collect::<Vec<_>>(), [&first], "all or none");
     }
 }

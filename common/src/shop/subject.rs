@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::ShopError;
-use crate::event::{EventType, PaymentEvent, Subject};
-use crate::ids::TxnId;
+use crate::event::{Environment, EventType, PaymentEvent, Subject};
+use crate::ids::{GatewayId, TxnId};
 
 /// The kinds of rows.
 const KINDS: [&str; 5] = ["payment", "case", "subscription", "payout", "message"];
@@ -91,11 +91,20 @@ impl SubjectKey {
         })
     }
 
+    /// The row of a subscription.
+    pub(super) fn subscription(gateway: GatewayId, environment: Environment, id: &str) -> Self {
+        Self::named(gateway, environment, "subscription", id)
+    }
+
     fn beside(event: &PaymentEvent, kind: &'static str, id: &str) -> Self {
+        Self::named(event.gateway, event.data.environment, kind, id)
+    }
+
+    fn named(gateway: GatewayId, environment: Environment, kind: &'static str, id: &str) -> Self {
         Self {
             kind,
             id: id.to_owned(),
-            full: format!("{}:{}:{kind}:{id}", event.gateway, event.data.environment),
+            full: format!("{gateway}:{environment}:{kind}:{id}"),
         }
     }
 

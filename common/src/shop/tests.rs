@@ -31,6 +31,8 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
             reason_code: None,
             subscription: None,
             gross: None,
+            asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: crate::event::OrderRef::default(),

@@ -104,7 +104,7 @@ pub(crate) fn status(place: &Place, mut context: Context<'_>) -> anyhow::Result<
         }
         return Ok(Exit::Failed);
     };
-    let all = state.processes.iter().all(Child::is_running);
+    let all = state.complete && state.processes.iter().all(Child::is_running);
     show(&state, &place.dir, &mut context)?;
     Ok(if all { Exit::Done } else { Exit::Failed })
 }
@@ -152,7 +152,12 @@ fn show(state: &State, folder: &Path, context: &mut Context<'_>) -> anyhow::Resu
     if context.form == Form::JsonLines {
         return Ok(());
     }
-    if rows.iter().any(|row| row.state == "gone") {
+    if !state.complete {
+        writeln!(
+            context.out,
+            "\nThe start did not come to its end: `quittance up` starts anew."
+        )?;
+    } else if rows.iter().any(|row| row.state == "gone") {
         writeln!(
             context.out,
             "\nSomething has ended: see its log in {}, then `quittance down` and `up`.",

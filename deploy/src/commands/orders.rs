@@ -6,20 +6,31 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use quittance_common::ids::OrderId;
+use quittance_common::ids::{AccountId, GatewayId, OrderId};
 use quittance_common::money::Currency;
+use quittance_common::order::link::LinkError;
 use quittance_common::order::{Order, signature};
+use quittance_common::settings::Settings;
 
 use super::{Context, Exit};
 use crate::orders::{self, LineArgument};
-use crate::output::write_rows;
-use crate::wiring::Books;
+use crate::output::{Form, write_json, write_rows};
+use crate::wiring::{Books, SettingsMistakes};
 
 /// What can be done with orders.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Register an order: a payment that names it as `invoice` or `custom` is held against it.
-    Add(Terms),
+    Add {
+        #[command(flatten)]
+        terms: Terms,
+        /// Print the payment link too: a URL, and the same as an HTML form.
+        #[arg(long)]
+        link: bool,
+        /// The account that the link pays.
+        #[arg(long, value_name = "ID", default_value = "default", requires = "link")]
+        account: AccountId,
+    },
     /// Every registered order, the payment that settles it, and whether it is cancelled.
     List,
     /// One registered order: its terms, what settled it, and who cancelled it.
@@ -68,8 +79,14 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
     let settings = context.settings.load()?;
     let open = async || Books::open(&settings).await;
     match command {
-        Command::Add(terms) => {
+        Command::Add {
+            terms, link: false, ..
+        } => {
             open().await?.add_orders(&[terms.order()?]).await?;
+        }
+        Command::Add { terms, account, .. } => {
+            let order = terms.order()?;
+            add_linked(context, &settings, &order, &account).await?;
         }
         Command::List => {
             let rows = open().await?.order_list().await?;
@@ -107,4 +124,27 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         }
     }
     Ok(Exit::Done)
+}
+
+/// Registers the order and prints its link.
+async fn add_linked(
+    context: Context<'_>,
+    settings: &Settings,
+    order: &Order,
+    account: &AccountId,
+) -> anyhow::Result<()> {
+    if settings.public_url.is_none() {
+        // A setting is missing, and trying again does not help.
+        return Err(SettingsMistakes(vec![LinkError::PublicUrl.to_string()]).into());
+    }
+    let account = settings
+        .account(GatewayId::PayPal, account)
+        .with_context(|| format!("there is no account `{account}`"))?;
+    let books = Books::open(settings).await?;
+    let link = books.add_linked_order(settings, order, account).await?;
+    match context.form {
+        Form::JsonLines => write_json(context.out, &link.linked(order, account))?,
+        Form::Table => write!(context.out, "{}\n\n{}", link.url(), link.form())?,
+    }
+    Ok(())
 }

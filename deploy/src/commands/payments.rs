@@ -56,8 +56,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
     },
-    /// Accept a payment that the books hold back (order_already_paid, order_cancelled,
-    /// paid_after_denied): its goods are taken, the customer is thanked, and it settles its order
+    /// Accept a payment that the books hold back (`order_already_paid`, `order_cancelled`,
+    /// `paid_after_denied`): its goods are taken, the customer is thanked, and it settles its order
     /// unless another payment has.
     Accept(decide::Arguments),
     /// Close a payment that the books hold back: what it holds goes back, its order is free, and

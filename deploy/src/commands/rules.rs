@@ -167,7 +167,6 @@ mod tests {
 
     const SETTINGS: &str = "[[account]]\nreceivers = [\"pay@shop.example\", \"SHOPID0000001\"]\n\
         [[account]]\nid = \"other\"\nreceivers = [\"other@shop.example\"]\n\
-        [[account]]\nid = \"test\"\nenvironment = \"sandbox\"\nreceivers = [\"pay@shop.example\"]\n\
         [[rule]]\nevent = \"subscription.*\"\naction = \"ignore\"\n\
         [[rule]]\nitem = \"EBOOK-*\"\naction = \"record\"\n\
         [[rule]]\nevent = \"payment.completed\"\nnotify = \"none\"\n";
@@ -216,7 +215,8 @@ mod tests {
             outcome(&rows[0]),
             ("process", Some("built-in"), "reserve", "pending")
         );
-        let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example";
+        let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example\
+            &mc_amount3=5.00&mc_currency=EUR&period3=1+M";
         let rows = foretold("default", signup);
         assert_eq!(
             outcome(&rows[0]),
@@ -228,9 +228,10 @@ mod tests {
     fn what_the_checks_refuse_reaches_no_rule() {
         let body = format!("{PAYMENT}MUG");
         let twice = format!("{body}&mc_gross=1.00");
+        let play = format!("{body}&test_ipn=1");
         for (account, body, reason) in [
             ("other", &body, "receiver_mismatch"),
-            ("test", &body, "environment_mismatch"),
+            ("default", &play, "environment_mismatch"),
             ("default", &twice, "ambiguous_field"),
         ] {
             let rows = foretold(account, body);

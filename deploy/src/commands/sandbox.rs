@@ -1,13 +1,15 @@
 //! `quittance sandbox`: the `PayPal` stand-in as a process of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use quittance_common::event::Environment;
 use tokio::net::TcpListener;
 
 use super::{Context, Exit};
-use crate::sandbox::{self, Options};
+use crate::sandbox::{self, Merchant, Options};
 use crate::wiring;
 
 /// How the stand-in runs.
@@ -22,6 +24,19 @@ pub(crate) struct Arguments {
     /// The PDT identity token that it knows.
     #[arg(long, value_name = "TOKEN", default_value_t = Options::default().identity_token)]
     identity_token: String,
+    /// Who can be paid at the checkout, as ID,EMAIL or ID,EMAIL,NAME; may be given several times.
+    /// Without it, the demo's shop.
+    #[arg(long = "merchant", value_name = "MERCHANT")]
+    merchants: Vec<Merchant>,
+    /// Which gateway it plays: notifications of the sandbox have `test_ipn=1`.
+    #[arg(long, value_name = "sandbox|live", default_value = "sandbox")]
+    environment: Environment,
+    /// How long the bank takes to pay an eCheck, before it is divided by the time scale.
+    #[arg(long, value_name = "DURATION", default_value = "5days", value_parser = humantime::parse_duration)]
+    echeck_clears_after: Duration,
+    /// Let the checkout send notifications and buyers to other machines than this one.
+    #[arg(long)]
+    allow_remote: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: Context<'_>) -> anyhow::Result<Exit> {
@@ -31,15 +46,21 @@ pub(crate) async fn run(arguments: Arguments, context: Context<'_>) -> anyhow::R
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr()?;
     writeln!(context.out, "sandbox gateway on http://{address}")?;
-    writeln!(
-        context.out,
-        "postback_url = \"http://{address}/cgi-bin/webscr\""
-    )?;
+    for key in ["postback_url", "pdt_url", "checkout_url"] {
+        writeln!(context.out, "{key} = \"http://{address}/cgi-bin/webscr\"")?;
+    }
     context.out.flush()?;
-    let options = Options {
+    let mut options = Options {
         time_scale: arguments.time_scale,
         identity_token: arguments.identity_token,
+        environment: arguments.environment,
+        echeck_clears_after: arguments.echeck_clears_after,
+        allow_remote: arguments.allow_remote,
+        ..Options::default()
     };
+    if !arguments.merchants.is_empty() {
+        options.merchants = arguments.merchants;
+    }
     sandbox::run(listener, options, stop).await?;
     Ok(Exit::Done)
 }

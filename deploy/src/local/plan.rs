@@ -146,13 +146,11 @@ impl Plan {
     pub(super) fn settings(&self, folder: &Path) -> anyhow::Result<String> {
         // A JSON string is a TOML string.
         let mail = serde_json::to_string(&folder.join("mail"))?;
-        let archive_and_more = serde_json::to_string(&folder.join("data"))?;
         let webscr = format!("{}cgi-bin/webscr", self.sandbox_url());
         let first = |ports: &[u16]| at(ports.first().copied().unwrap_or_default());
         Ok(format!(
             r#"# Written by `quittance up`, anew at every start: changes here are lost.
 engine = "cluster"
-data_dir = {archive_and_more}
 shop_database = "postgres://postgres@{postgres}/quittance"
 shutdown_grace = "10s"
 

@@ -23,6 +23,8 @@ pub struct State {
     pub plan: Plan,
     /// What was started, in that order.
     pub processes: Vec<Child>,
+    /// Whether the start came to its end; else what runs is of no use.
+    pub complete: bool,
 }
 
 impl State {
@@ -32,6 +34,7 @@ impl State {
             boot: boot(),
             plan,
             processes: Vec::new(),
+            complete: false,
         }
     }
 

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use bytes::Bytes;
+use quittance_common::html::escaped;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -133,12 +134,4 @@ pub(crate) async fn page(State(shared): State<Shared>) -> Response {
     page.push_str("</table>");
     let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
     (kind, page).into_response()
-}
-
-/// Text that cannot become markup.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

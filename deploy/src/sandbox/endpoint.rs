@@ -1,5 +1,5 @@
 //! The gateway's endpoint, `POST /cgi-bin/webscr`: postbacks and PDT look-ups, with the faults that
-//! were ordered.
+//! were ordered. A buyer's browser that brings a payment form is led to the checkout.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use quittance_common::clock;
 
+use super::checkout;
 use super::connection::Line;
 use super::fault::{Fault, Mode};
 use super::ledger::{Ledger, Lookup, Outcome, POSTBACK_PREFIX, Postback, sha256_hex};
@@ -36,6 +37,9 @@ pub(crate) async fn webscr(
     let Ok(body) = axum::body::to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
+    if checkout::is_asked_for(&body) {
+        return checkout::begin(&shared, &body);
+    }
     let fault = shared.take_fault();
     if fault.mode == Mode::Slow {
         tokio::time::sleep(fault.wait()).await;

@@ -171,7 +171,7 @@ async fn a_message_is_sent_again_until_the_listener_takes_it() {
     let (to, bodies) = listener(2).await;
     let first = sandbox.send(to, Bytes::from_static(MESSAGE), true).await;
     assert_eq!(first.status, Some(503));
-    tokio::time::timeout(std::time::Duration::from_secs(10), async {
+    tokio::time::timeout(Duration::from_secs(10), async {
         while !sandbox.sent()[0].posts.last().is_some_and(Post::is_taken) {
             tokio::task::yield_now().await;
         }

@@ -3,7 +3,9 @@
 use quittance_common::clock;
 use quittance_common::ids::{OrderId, TxnId};
 use quittance_common::order::Order;
-use quittance_common::settings::Settings;
+use quittance_common::order::link::Link;
+use quittance_common::order::register::register;
+use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::{NewCancellation, NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
 use quittance_fulfiller::fulfil::{Cancellation, cancel_order};
 use quittance_fulfiller::terms::Terms;
@@ -17,6 +19,19 @@ impl Books {
     /// Also when one is registered with other terms.
     pub async fn add_orders(&self, orders: &[Order]) -> anyhow::Result<()> {
         Ok(self.shop.add_orders(orders, clock::now()).await?)
+    }
+
+    /// Registers an order and gives the link by which it is paid to `account`.
+    ///
+    /// # Errors
+    /// Also when it is registered with other terms, or there is no link to be had.
+    pub async fn add_linked_order(
+        &self,
+        settings: &Settings,
+        order: &Order,
+        account: &Account,
+    ) -> anyhow::Result<Link> {
+        Ok(register(&self.shop, settings, order, account, clock::now()).await?)
     }
 
     /// Every registered order, by id.

@@ -3,7 +3,7 @@
 use quittance_common::clock;
 use quittance_common::ids::TxnId;
 use quittance_common::settings::Settings;
-use quittance_common::shop::{NewResolution, Verdict};
+use quittance_common::shop::{NewResolution, SubjectKey, Verdict};
 use quittance_fulfiller::fulfil::{Resolved, resolve};
 use quittance_fulfiller::terms::Terms;
 
@@ -24,7 +24,7 @@ impl Books {
     ) -> anyhow::Result<Resolved> {
         let named = self.shop.payments_named(txn.as_str()).await?;
         let [subject] = named.as_slice() else {
-            let many: Vec<&str> = named.iter().map(|subject| subject.as_str()).collect();
+            let many: Vec<&str> = named.iter().map(SubjectKey::as_str).collect();
             anyhow::bail!(
                 "{txn} names {} payments in the books ({}): nothing is decided",
                 named.len(),

@@ -19,5 +19,6 @@ pub(super) fn spawn(process: &mut Process, listener: TcpListener) -> anyhow::Res
     );
     process.service.spawn("verifier", verifier);
     quittance_fulfiller::run::spawn(&mut process.service, &settings, &shell)?;
+    process.watch_queues()?;
     Ok(())
 }

@@ -66,9 +66,8 @@ async fn reconsider(
         books.roll_back().await?;
         return Ok(None);
     };
-    let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
-    let mut scene = Scene::new(&mut books, terms, now, event, &payment, &events, had);
+    let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
     let record = scene.settle().await?;
     let done = std::mem::take(&mut scene.done);
     books.save(&record).await?;

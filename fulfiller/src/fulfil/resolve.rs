@@ -61,9 +61,8 @@ pub async fn resolve(
         return Ok(refused);
     };
     books.resolve(word).await?;
-    let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
-    let mut scene = Scene::new(&mut books, terms, word.at, event, &payment, &events, had);
+    let mut scene = Scene::open(&mut books, terms, word.at, event, &payment, &events).await?;
     let record = scene.settle().await?;
     if terms.tell_merchant {
         scene.tell_merchant(&record.flags).await?;

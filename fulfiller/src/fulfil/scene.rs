@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
+use quittance_common::shop::flags::is_told;
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{Books, Hold, Movement, PaymentRecord, Verdict};
 
@@ -13,7 +14,7 @@ use crate::payment::{
     self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, Payment, Status,
 };
 use crate::policy::{self, Permitted, has_moved};
-use crate::terms::{StockBy, Terms, waits_for_a_person};
+use crate::terms::{StockBy, Terms};
 
 /// That the merchant was told of a flag, as an effect.
 fn merchant_effect(flag: &str) -> String {
@@ -37,16 +38,17 @@ pub(super) struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(
+    /// With the effects that the payment has had before.
+    pub(super) async fn open(
         books: &'a mut Books,
         terms: &'a Terms,
         now: Timestamp,
         event: &'a PaymentEvent,
         payment: &'a Payment,
         events: &'a [PaymentEvent],
-        had: BTreeSet<String>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ApplyError> {
+        let had = books.effects().await?;
+        Ok(Self {
             books,
             terms,
             now,
@@ -56,7 +58,7 @@ impl<'a> Scene<'a> {
             had,
             done: Vec::new(),
             refused: false,
-        }
+        })
     }
 }
 
@@ -213,7 +215,7 @@ impl Scene<'_> {
             .collect();
         let once = flags.iter().filter(|flag| !each.contains(flag.as_str()));
         let reasons: BTreeSet<String> = once
-            .filter(|flag| waits_for_a_person(flag))
+            .filter(|flag| is_told(flag))
             .cloned()
             .chain(
                 raised

@@ -51,7 +51,7 @@ pub(super) fn bound(events: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> O
     if bound.len() > 1 {
         flags.insert("settles_another_order".to_owned());
     }
-    bound_orders(events).next().map(|order| order.to_string())
+    bound_orders(events).next().map(ToString::to_string)
 }
 
 /// The invoice that they name, where no check has bound them to an order.

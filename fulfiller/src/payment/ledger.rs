@@ -35,6 +35,39 @@ pub(super) fn captured(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) ->
     }))
 }
 
+/// Flags what was captured against what was authorised and what was asked. `partial_capture`, which
+/// the checks note of each part, goes once the parts make up the whole.
+pub(super) fn mark_captures(
+    sound: &[&PaymentEvent],
+    captured: Option<Money>,
+    authorized: Option<Money>,
+    asked: Option<Money>,
+    flags: &mut BTreeSet<String>,
+) {
+    let Some(captured) = captured.filter(|_| !sound.is_empty()) else {
+        return;
+    };
+    // How much more (or, below zero, less) was captured than that; `None` where it cannot be said.
+    let beyond = |limit: Option<Money>| {
+        let limit = limit.filter(|limit| limit.currency() == captured.currency())?;
+        Some(captured.minor().saturating_sub(limit.minor()))
+    };
+    if beyond(authorized).is_some_and(|beyond| beyond < 0) {
+        flags.insert("partly_captured".to_owned());
+    }
+    if beyond(asked).is_some_and(|beyond| beyond >= 0) {
+        flags.remove("partial_capture");
+    }
+    let is_capture = sound.iter().any(|event| event.data.parent_txn_id.is_some());
+    let is_too_much = [beyond(authorized), beyond(asked)]
+        .into_iter()
+        .flatten()
+        .any(|beyond| beyond > 0);
+    if is_capture && is_too_much {
+        flags.insert("over_captured".to_owned());
+    }
+}
+
 /// The ledger of refunds, each counted once.
 pub(super) fn refunds(
     sorted: &[&PaymentEvent],

@@ -1,5 +1,6 @@
 //! What is known about a payment beside its events: its order's state, and a person's decision.
 
+use quittance_common::event::PaymentEvent;
 use quittance_common::shop::Verdict;
 
 /// That there is money for an order which the shop has cancelled.
@@ -64,6 +65,17 @@ impl From<Verdict> for Standing {
 }
 
 impl Standing {
+    /// What becomes of the money that these completed events tell of, some of which are sound.
+    pub(super) fn money(self, completed: &[&PaymentEvent], sound: &[&PaymentEvent]) -> Incoming {
+        match self.verdict {
+            _ if completed.is_empty() => Incoming::Unseen,
+            Verdict::Closed => Incoming::Closed,
+            _ if self.is_cancelled() => Incoming::ForCancelled,
+            _ if sound.is_empty() => Incoming::Contradicted,
+            Verdict::Open | Verdict::Accepted => Incoming::Sound,
+        }
+    }
+
     /// Whether the order counts as cancelled for this payment: not once a person has decided.
     pub(crate) fn is_cancelled(self) -> bool {
         self.order == OrderState::Cancelled && self.verdict == Verdict::Open

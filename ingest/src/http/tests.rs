@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::connections::Door;
 use crate::server;
 
 /// A publish that waits for the test's word.
@@ -44,6 +45,7 @@ async fn listen(pairs: &[(&str, &str)], body_timeout: Duration) -> Listener {
     let metrics = Metrics::new(&QueueNames::default()).unwrap();
     let own = IngestMetrics::register(&metrics, &settings).unwrap();
     let (asking, asked): (UnboundedSender<Asked>, _) = unbounded_channel();
+    let door = Door::new(64, own.connections.clone());
     let publish: Publish = Arc::new(move |message| {
         let (answer, answered) = oneshot::channel();
         asking.send((message, answer)).ok();
@@ -66,7 +68,13 @@ async fn listen(pairs: &[(&str, &str)], body_timeout: Duration) -> Listener {
         }
     };
     let grace = Duration::from_secs(10);
-    let server = tokio::spawn(server::serve(listener, router(ingest), stopped, grace));
+    let server = tokio::spawn(server::serve(
+        listener,
+        door,
+        router(ingest),
+        stopped,
+        grace,
+    ));
     Listener {
         url,
         asked,

@@ -29,7 +29,25 @@ fn booked_of(status: &str) -> Booked {
     Booked {
         state: State::of_books(status),
         amount: None,
+        handling: None,
     }
+}
+
+#[test]
+fn what_our_checks_hold_is_never_shown_as_paid_and_only_to_who_paid_us() {
+    let of = |state| Receipt::of(&key(), Some(Booked::HELD), Some(told_of(state)), true);
+    for state in [State::Paid, State::Pending] {
+        let receipt = of(state);
+        assert_eq!(
+            (receipt.state, receipt.handling),
+            (State::Pending, Some(Handling::Held))
+        );
+        assert!(receipt.confirmed && receipt.is_open());
+        assert_eq!(receipt.reason, None, "the gateway's reason is not ours");
+    }
+    assert_eq!(of(State::Unknown).state, State::Unknown);
+    let unheard = Receipt::of(&key(), Some(Booked::HELD), None, true);
+    assert_eq!((unheard.state, unheard.handling), (State::Waiting, None));
 }
 
 #[test]
@@ -92,9 +110,8 @@ fn made_accepted_or_unheard_of_is_no_payment() {
     assert_eq!(State::of_status(None), State::Unknown);
 }
 
-#[test]
-fn the_books_row_of_another_account_or_kind_is_not_the_payment() {
-    let row = |account: &str, kind: &str| PaymentRow {
+fn row(account: &str, kind: &str) -> PaymentRow {
+    PaymentRow {
         gateway: "paypal".into(),
         environment: "live".into(),
         account: account.into(),
@@ -109,7 +126,68 @@ fn the_books_row_of_another_account_or_kind_is_not_the_payment() {
         flags: Vec::new(),
         updated_at: String::new(),
         subject: String::new(),
+    }
+}
+
+fn shown(status: &str, effects: &[&str], flags: &[&str]) -> Receipt {
+    let row = PaymentRow {
+        status: status.into(),
+        effects: effects.iter().map(|name| (*name).to_owned()).collect(),
+        flags: flags.iter().map(|name| (*name).to_owned()).collect(),
+        ..row("default", "payment")
     };
+    Receipt::of(&key(), booked(&[row], &key()), None, false)
+}
+
+#[test]
+fn a_payment_that_waits_for_a_person_is_paid_and_in_review() {
+    for flag in [
+        "order_already_paid",
+        "paid_after_denied",
+        "order_cancelled",
+        "settles_another_order",
+        "a_flag_of_tomorrow",
+    ] {
+        let receipt = shown("completed", &[], &[flag]);
+        assert_eq!((receipt.state, receipt.confirmed), (State::Paid, true));
+        assert_eq!(receipt.handling, Some(Handling::ManualReview), "{flag}");
+        assert!(!receipt.is_open(), "a person takes hours");
+        let pending = shown("pending", &["stock_reserved"], &[flag]);
+        assert_eq!(pending.handling, Some(Handling::ManualReview));
+        assert!(pending.is_open(), "the money is still on its way");
+    }
+    for (status, flag) in [
+        ("completed", "unknown_item"),
+        ("refunded", "over_refunded"),
+        ("reversed", "reversed"),
+        ("denied", "order_cancelled"),
+    ] {
+        assert_eq!(shown(status, &[], &[flag]).handling, None, "{status}");
+    }
+}
+
+#[test]
+fn goods_are_set_aside_only_if_the_books_have_reserved_all_of_them_and_still_do() {
+    let of = |effects: &[&str], flags: &[&str]| shown("pending", effects, flags).handling;
+    assert_eq!(of(&["stock_reserved"], &[]), Some(Handling::SetAside));
+    for (effects, flags) in [
+        (&[][..], &[][..]),
+        (&["stock_reserved_withheld"], &[]),
+        (&["stock_reserved"], &["reservation_short"]),
+        (&["stock_reserved"], &["reservation_expired"]),
+        (&["stock_reserved", "reservation_expired"], &[]),
+        (&["stock_reserved", "stock_released"], &[]),
+        (&["stock_reserved"], &["unknown_item"]),
+        (&["stock_reserved"], &["item_without_sku"]),
+    ] {
+        assert_eq!(of(effects, flags), None, "{effects:?} {flags:?}");
+    }
+    let paid = shown("completed", &["stock_reserved", "stock_decremented"], &[]);
+    assert_eq!(paid.handling, None, "what is sold is not set aside");
+}
+
+#[test]
+fn the_books_row_of_another_account_or_kind_is_not_the_payment() {
     assert!(booked(&[row("other", "payment")], &key()).is_none());
     assert!(booked(&[row("default", "case")], &key()).is_none());
     let ours = booked(&[row("default", "payment")], &key()).unwrap();

@@ -40,13 +40,17 @@ impl Signer {
 
     /// The `Set-Cookie` for `key`. Not sent by other sites' requests except when the buyer follows
     /// a link, unseen by scripts, gone after an hour.
+    ///
+    /// It names no path. A proxy may put any prefix before ours, and only the browser knows the URL
+    /// that it asked for: without a path it takes that URL's folder (RFC 6265, 5.1.4), which is
+    /// `.../return/{gateway}`, prefix included. The page lies in it, and so does the target of the
+    /// redirect after a POST, which differs from the page's URL in its query only.
     pub fn cookie(&self, key: &LookupKey, now: Timestamp, secure: bool) -> String {
         let until = now.as_second().saturating_add(LIFETIME);
         let tag = hex(&self.signed(key, until).finalize().into_bytes());
-        let path = format!("/return/{}/{}", key.gateway, key.account);
         let secure = if secure { "; Secure" } else { "" };
         format!(
-            "{}={until}.{tag}; Path={path}; Max-Age={LIFETIME}; HttpOnly; SameSite=Lax{secure}",
+            "{}={until}.{tag}; Max-Age={LIFETIME}; HttpOnly; SameSite=Lax{secure}",
             name(key)
         )
     }
@@ -121,6 +125,35 @@ mod tests {
         let header = sent_back(&cookie);
         assert!(signer.recognises(&header, &key, at(4_599)));
         assert!(!signer.recognises(&header, &key, at(4_600)));
+    }
+
+    /// The path that a browser gives to a cookie without one: RFC 6265, 5.1.4.
+    fn default_path(path: &str) -> &str {
+        path.rsplit_once('/').map_or(
+            "/",
+            |(folder, _)| if folder.is_empty() { "/" } else { folder },
+        )
+    }
+
+    /// Whether a browser sends a cookie of `cookie_path` with a request: RFC 6265, 5.1.4.
+    fn is_sent(cookie_path: &str, path: &str) -> bool {
+        path.strip_prefix(cookie_path).is_some_and(|rest| {
+            rest.is_empty() || cookie_path.ends_with('/') || rest.starts_with('/')
+        })
+    }
+
+    #[test]
+    fn behind_a_prefix_of_a_proxy_the_page_loaded_anew_gets_its_cookie() {
+        let cookie = Signer::new(None).cookie(&key("TXCOOKIE01"), at(1_000), true);
+        let named = cookie
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix("Path="));
+        for prefix in ["", "/pay", "/shops/one"] {
+            let page = format!("{prefix}/return/paypal/default");
+            let path = named.unwrap_or(default_path(&page));
+            assert!(is_sent(path, &page), "{path} is not above {page}");
+            assert!(!is_sent(path, &format!("{prefix}/ipn/paypal/default")));
+        }
     }
 
     #[test]

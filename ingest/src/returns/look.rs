@@ -1,6 +1,8 @@
 //! The look-up behind the page: one for all who look at once, one retry, never a sixth; what comes
 //! of it goes into the verifier's queue like a notification, and into the page.
 
+mod outcome;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,13 +12,14 @@ use quittance_common::claims::Owner;
 use quittance_common::gateway::paypal::pdt::{self, Answer, FailCode};
 use quittance_common::gateway::{Reply, Request};
 use quittance_common::ids::{AccountId, Reason};
-use quittance_common::lookups::{Begun, KeptAnswer, Look, LookupKey, Lookups};
+use quittance_common::lookups::{Begun, KeptAnswer, Look, LookupError, LookupKey, Lookups};
 use quittance_common::settings::{Account, Settings};
 use quittance_common::{clock, http};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+pub use self::outcome::Outcome;
 use crate::accept::{self, Route};
 use crate::http::Publish;
 use crate::metrics::IngestMetrics;
@@ -33,59 +36,6 @@ const POLL: Duration = Duration::from_millis(150);
 
 /// The number of a refusal that means: the identity token is not right.
 const WRONG_IDENTITY: u32 = 4020;
-
-/// What came of a look-up, for the metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The gateway gave the details.
-    Success,
-    /// It refused.
-    Fail,
-    /// It answered something that means nothing.
-    Unclear,
-    /// No answer in time.
-    Timeout,
-    /// No connection, or one that broke.
-    Unreachable,
-    /// Not asked: answered before.
-    Cached,
-    /// Not asked: one more would be one too many.
-    Spent,
-    /// Not asked: the store is away, and nobody knows how often others have asked.
-    StoreAway,
-    /// Not asked: too many at once.
-    Crowded,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 9] = [
-        Self::Success,
-        Self::Fail,
-        Self::Unclear,
-        Self::Timeout,
-        Self::Unreachable,
-        Self::Cached,
-        Self::Spent,
-        Self::StoreAway,
-        Self::Crowded,
-    ];
-
-    /// The metric label.
-    pub const fn as_label(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Fail => "fail",
-            Self::Unclear => "unclear",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
-            Self::Cached => "cached",
-            Self::Spent => "spent",
-            Self::StoreAway => "store_away",
-            Self::Crowded => "crowded",
-        }
-    }
-}
 
 /// What a visit learned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,25 +107,22 @@ impl Looker {
         };
         let deadline = Instant::now() + self.patience;
         loop {
-            let begun = match self.lookups.begin(key, &look).await {
-                Ok(begun) => begun,
-                Err(error) => {
-                    tracing::warn!(%error, "nobody is looked up");
-                    self.count(Outcome::StoreAway);
-                    return Heard::default();
+            // Before the look-up is begun: what is begun counts, and whoever then could not ask would
+            // have used one up for nothing.
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+                match self.in_a_crowd(key, deadline).await {
+                    Some(heard) => return heard,
+                    None => continue,
                 }
             };
+            let begun = match self.lookups.begin(key, &look).await {
+                Ok(begun) => begun,
+                Err(error) => return self.store_away(&error),
+            };
             match begun {
-                Begun::Known(answer) => {
-                    self.count(Outcome::Cached);
-                    self.submit_late(key, &answer);
-                    return Heard {
-                        answer: Some(answer),
-                        first: false,
-                    };
-                }
+                Begun::Known(answer) => return self.cached(key, answer),
                 Begun::Ask { number } => {
-                    let asking = self.clone().ask(key.clone(), request, look);
+                    let asking = self.clone().ask(key.clone(), request, look, permit);
                     let task = self.tasks.spawn(asking);
                     let asked = tokio::time::timeout_at(deadline, task).await;
                     return Heard {
@@ -184,6 +131,8 @@ impl Looker {
                     };
                 }
                 Begun::Busy { .. } if Instant::now() < deadline => {
+                    // Waiting for another's look-up takes nobody's place.
+                    drop(permit);
                     tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
                 }
                 Begun::Busy { .. } => return Heard::default(),
@@ -195,8 +144,47 @@ impl Looker {
         }
     }
 
-    /// Asks, once more when that brought nothing, submits, and keeps the answer.
-    async fn ask(self, key: LookupKey, request: Request, mut look: Look) -> KeptAnswer {
+    /// What there is to hear while as many look-ups as may be are in flight: an answer that is
+    /// there, or nothing when the patience has ended. `None`: try again.
+    async fn in_a_crowd(&self, key: &LookupKey, deadline: Instant) -> Option<Heard> {
+        match self.lookups.known(key).await {
+            Err(error) => Some(self.store_away(&error)),
+            Ok(Some(answer)) => Some(self.cached(key, answer)),
+            Ok(None) if Instant::now() < deadline => {
+                tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
+                None
+            }
+            Ok(None) => {
+                self.count(Outcome::Crowded);
+                Some(Heard::default())
+            }
+        }
+    }
+
+    fn cached(&self, key: &LookupKey, answer: KeptAnswer) -> Heard {
+        self.count(Outcome::Cached);
+        self.submit_late(key, &answer);
+        Heard {
+            answer: Some(answer),
+            first: false,
+        }
+    }
+
+    fn store_away(&self, error: &LookupError) -> Heard {
+        tracing::warn!(%error, "nobody is looked up");
+        self.count(Outcome::StoreAway);
+        Heard::default()
+    }
+
+    /// Asks, once more when that brought nothing, submits, and keeps the answer. The permit is held
+    /// to the end, so that the retry needs none.
+    async fn ask(
+        self,
+        key: LookupKey,
+        request: Request,
+        mut look: Look,
+        _permit: OwnedSemaphorePermit,
+    ) -> KeptAnswer {
         let mut answer = self.ask_once(&key, &request).await;
         if !matches!(answer, KeptAnswer::Success { .. }) {
             look.attempt = 2;
@@ -216,10 +204,6 @@ impl Looker {
     }
 
     async fn ask_once(&self, key: &LookupKey, request: &Request) -> KeptAnswer {
-        let Ok(_permit) = self.permits.try_acquire() else {
-            self.count(Outcome::Crowded);
-            return unclear("too_many_look_ups");
-        };
         let (outcome, answer) = match self.post(request).await {
             Ok(reply) => match pdt::decode(&reply) {
                 Answer::Success(success) => {
@@ -398,3 +382,6 @@ fn is_implausible(token: &secrecy::SecretString) -> bool {
     use secrecy::ExposeSecret as _;
     token.expose_secret().len() < 16
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use quittance_common::status::PendingReason;
 use serde::Serialize;
 
 use super::words::{self, Labels, Language};
-use crate::receipt::{Amount, Details, Item, Receipt, State};
+use crate::receipt::{Amount, Details, Handling, Item, Receipt, State};
 
 const TEMPLATE: &str = "receipt.html";
 const STYLE: &str = "receipt.css";
@@ -52,6 +52,7 @@ struct View<'a> {
     shop: &'a str,
     state: &'static str,
     confirmed: bool,
+    handling: Option<&'static str>,
     open: bool,
     seen: String,
     title: &'static str,
@@ -78,6 +79,8 @@ struct ItemView<'a> {
 struct Json<'a> {
     state: &'static str,
     confirmed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handling: Option<Handling>,
     seen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -131,12 +134,13 @@ impl Pages {
             shop: &self.shop,
             state: receipt.state.as_str(),
             confirmed: receipt.confirmed,
+            handling: receipt.handling.map(Handling::as_str),
             open: receipt.is_open(),
             seen: seen(receipt),
             title: words::title(language, receipt.state),
             lead: words::lead(language, receipt),
             reason: receipt.reason.as_ref().map(PendingReason::as_str),
-            next: words::next(language, receipt.state),
+            next: words::next(language, receipt),
             amount: receipt
                 .amount
                 .as_ref()
@@ -168,6 +172,7 @@ pub fn json(receipt: &Receipt) -> String {
     let json = Json {
         state: receipt.state.as_str(),
         confirmed: receipt.confirmed,
+        handling: receipt.handling,
         seen: seen(receipt),
         reason: receipt.reason.as_ref().map(PendingReason::as_str),
         amount: receipt.amount.as_ref().map(|amount| amount.value.as_str()),
@@ -204,6 +209,7 @@ fn sample() -> Receipt {
     Receipt {
         state: State::Pending,
         confirmed: false,
+        handling: Some(Handling::SetAside),
         reason: Some(PendingReason::Echeck),
         amount: Some(amount.clone()),
         transaction: Some("transaction".to_owned()),
@@ -222,7 +228,11 @@ fn seen(receipt: &Receipt) -> String {
     } else {
         "gateway"
     };
-    format!("{}-{by}", receipt.state.as_str())
+    let state = receipt.state.as_str();
+    match receipt.handling {
+        Some(handling) => format!("{state}-{by}-{}", handling.as_str()),
+        None => format!("{state}-{by}"),
+    }
 }
 
 /// The file of the folder, or the text that is built in.

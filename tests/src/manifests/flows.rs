@@ -27,6 +27,16 @@ impl Way {
     }
 }
 
+/// AMQP without TLS: for a broker of one's own, on one's own machine.
+const PLAIN_AMQP: u16 = 5672;
+
+/// What a pod may do to the internet: ask the gateway, and send mail.
+const OUTSIDE: [(&str, &[i64]); 3] = [
+    ("quittance-ingest", &[443]),
+    ("quittance-verifier", &[443]),
+    ("quittance-fulfiller", &[465, 587]),
+];
+
 /// A connection that the code makes or takes: port, protocol, and what its peer must be called.
 type Flow = (Way, &'static str, &'static str, &'static str);
 
@@ -39,7 +49,12 @@ const COMMON: [Flow; 4] = [
 
 fn needed(stage: &str) -> &'static [Flow] {
     match stage {
-        "quittance-ingest" => &[(Way::Ingress, "http", "TCP", "ingress")],
+        "quittance-ingest" => &[
+            (Way::Ingress, "http", "TCP", "ingress"),
+            (Way::Egress, "6379", "TCP", "redis"),
+            (Way::Egress, "5432", "TCP", "postgresql"),
+            (Way::Egress, "443", "TCP", "0.0.0.0/0"),
+        ],
         "quittance-verifier" => &[
             (Way::Egress, "6379", "TCP", "redis"),
             (Way::Egress, "5432", "TCP", "postgresql"),
@@ -77,7 +92,17 @@ pub(super) fn check(objects: &[Value], report: &mut Report) {
             );
         }
     }
+    let with_operator = of_kind(objects, "RabbitmqCluster").next().is_some();
     for policy in of_kind(objects, "NetworkPolicy") {
+        // Names as well as passwords go over that port.
+        let plain = items(policy, "/spec/egress")
+            .flat_map(|rule| items(rule, "/ports"))
+            .any(|port| port.get("port") == Some(&Value::from(PLAIN_AMQP)));
+        report.expect(
+            !(plain && with_operator),
+            "plaintext",
+            format!("{} lets AMQP without TLS out", name(policy)),
+        );
         let used = of_kind(objects, "Deployment")
             .any(|one| selects(policy.pointer("/spec/podSelector/matchLabels"), one));
         report.expect(
@@ -127,6 +152,17 @@ fn narrow(policy: &Value, way: Way, rule: &Value, report: &mut Report) {
         "wide",
         format!("{who}: any port"),
     );
+    let anywhere = items(rule, way.peers()).any(|peer| peer.get("ipBlock").is_some());
+    let allowed = OUTSIDE.iter().find(|(pod, _)| *pod == who);
+    for port in items(rule, "/ports").filter(|_| anywhere) {
+        let number = port.get("port").and_then(Value::as_i64);
+        let known = allowed.is_some_and(|(_, ports)| number.is_some_and(|n| ports.contains(&n)));
+        report.expect(
+            known && way == Way::Egress,
+            "wide",
+            format!("{who} reaches the internet on {number:?}"),
+        );
+    }
     for peer in items(rule, way.peers()) {
         if let Some(block) = peer.pointer("/ipBlock") {
             let outside: Vec<&str> = items(block, "/except").filter_map(Value::as_str).collect();

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{kind, name, text};
+use super::{is_of_the_cluster, kind, name, text};
 
 /// The objects of a folder with a `kustomization.yaml`.
 pub fn render(folder: &Path) -> anyhow::Result<Vec<Value>> {
@@ -21,6 +21,36 @@ pub fn render(folder: &Path) -> anyhow::Result<Vec<Value>> {
 pub fn documents(path: &Path) -> anyhow::Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     serde_saphyr::from_multiple(&text).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Where two values differ first, and how; `None` when they are equal.
+pub fn difference(left: &Value, right: &Value) -> Option<String> {
+    match (left, right) {
+        (Value::Object(one), Value::Object(other)) => one
+            .keys()
+            .chain(other.keys())
+            .find_map(|key| {
+                let (left, right) = (left.get(key)?, right.get(key)?);
+                Some(format!("/{key}{}", difference(left, right)?))
+            })
+            .or_else(|| {
+                let lone = |a: &Value, b: &Value| -> Option<String> {
+                    a.as_object()?
+                        .keys()
+                        .find(|key| b.get(key.as_str()).is_none())
+                        .cloned()
+                };
+                let key = lone(left, right).or_else(|| lone(right, left))?;
+                Some(format!("/{key}: only one of both has it"))
+            }),
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(at, (left, right))| Some(format!("/{at}{}", difference(left, right)?))),
+        _ if left == right => None,
+        _ => Some(format!(": {left} and {right}")),
+    }
 }
 
 /// Adds a kustomization's objects. A component changes what is there already; a resource is
@@ -48,7 +78,7 @@ fn extend(folder: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
         apply(patch, objects)?;
     }
     if let Some(namespace) = kustomization.get("namespace") {
-        for object in objects.iter_mut().filter(|one| kind(one) != "Namespace") {
+        for object in objects.iter_mut().filter(|one| !is_of_the_cluster(one)) {
             set(object, "/metadata", "namespace", namespace);
         }
     }
@@ -180,9 +210,19 @@ fn change(object: &mut Value, operation: &Value) -> anyhow::Result<()> {
     let (parent, field) = path.rsplit_once('/').context("a path")?;
     let parent = object
         .pointer_mut(parent)
-        .and_then(Value::as_object_mut)
         .with_context(|| format!("nothing at {path}"))?;
+    if let (Value::Array(list), "add", "-") = (&mut *parent, text(operation, "/op"), field) {
+        list.push(operation["value"].clone());
+        return Ok(());
+    }
+    let parent = parent
+        .as_object_mut()
+        .with_context(|| format!("no table at {path}"))?;
     let before = match text(operation, "/op") {
+        "add" => {
+            parent.insert(field.to_owned(), operation["value"].clone());
+            return Ok(());
+        }
         "remove" => parent.remove(field),
         "replace" => parent.insert(field.to_owned(), operation["value"].clone()),
         other => bail!("the operation `{other}` is not rendered by the checks"),

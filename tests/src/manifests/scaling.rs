@@ -119,6 +119,10 @@ pub(super) fn check(objects: &[Value], report: &mut Report) {
             "broker",
             "a partition leaves two halves that diverge",
         );
+        let apart = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+        let apart =
+            items(broker, apart).any(|term| text(term, "/topologyKey") == "kubernetes.io/hostname");
+        report.expect(apart, "broker", "two of its nodes may share a machine");
         let memory = |set| text(broker, &format!("/spec/resources/{set}/memory")).to_owned();
         report.expect(
             memory("requests") == memory("limits"),

@@ -28,7 +28,7 @@ pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) 
     fixed_values(deployment, report);
     command(deployment, report);
     resources(deployment, report);
-    image(deployment, report);
+    image(deployment, objects, report);
     for spread in items(deployment, "/spec/template/spec/topologySpreadConstraints") {
         let labels = spread.pointer("/labelSelector/matchLabels");
         report.expect(selects(labels, deployment), "spread", who);
@@ -48,6 +48,12 @@ pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) 
         exists(objects, "ServiceAccount", account),
         "service-account",
         format!("{who}: there is no `{account}`"),
+    );
+    let class = text(deployment, "/spec/template/spec/priorityClassName");
+    report.expect(
+        class.is_empty() || exists(objects, "PriorityClass", class),
+        "priority",
+        format!("{who}: there is no `{class}`"),
     );
     volumes(deployment, objects, report);
     environment(deployment, report);
@@ -190,11 +196,15 @@ fn resources(deployment: &Value, report: &mut Report) {
     );
 }
 
-fn image(deployment: &Value, report: &mut Report) {
+/// By digest where it counts; a tag for trying, but never the one that means anything.
+fn image(deployment: &Value, objects: &[Value], report: &mut Report) {
     let image = text(deployment, &format!("{CONTAINER}/image"));
     let last = image.rsplit('/').next().unwrap_or_default();
-    let pinned =
-        last.contains("@sha256:") || last.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+    let trying = of_kind(objects, "Namespace").any(|one| name(one).ends_with("-local"));
+    let pinned = match last.split_once("@sha256:") {
+        Some((_, digest)) => digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => trying && last.split_once(':').is_some_and(|(_, tag)| tag != "latest"),
+    };
     report.expect(
         pinned,
         "image",
@@ -260,7 +270,13 @@ fn environment(deployment: &Value, report: &mut Report) {
         .map(|item| format!("/run/secrets/quittance/{}", text(item, "/path")))
         .collect();
     let needed: &[&str] = match who {
-        "quittance-ingest" => &["cluster.amqp_url"],
+        "quittance-ingest" => &[
+            "cluster.amqp_url",
+            "cluster.redis_url",
+            "shop_database",
+            "pdt.cookie_secret",
+            "account.0.pdt_token",
+        ],
         "quittance-verifier" => &["cluster.amqp_url", "cluster.redis_url", "shop_database"],
         _ => &["cluster.amqp_url", "shop_database", "notify.smtp_url"],
     };
@@ -269,21 +285,21 @@ fn environment(deployment: &Value, report: &mut Report) {
         if variable == "QUITTANCE_CONFIG" {
             continue;
         }
+        let by_file = variable.ends_with("_FILE");
+        if by_file {
+            let mounted = files.iter().any(|file| *file == value);
+            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
+        }
         let key = key_of(variable.trim_end_matches("_FILE"));
         let Some(known) = keys::find(&key) else {
             report.expect(false, "variable", format!("{who}: {variable} sets no key"));
             continue;
         };
-        let by_file = variable.ends_with("_FILE");
         report.expect(
             known.secret == by_file,
             "secret",
             format!("{who}: {variable}"),
         );
-        if by_file {
-            let mounted = files.iter().any(|file| *file == value);
-            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
-        }
         found.push(key);
     }
     for key in needed {

@@ -210,13 +210,13 @@ async fn the_story_of_a_payment_tells_every_message_effect_and_refund(
 
 /// A message about the life of subscription `id`, which carries no money.
 fn lifecycle(id: &str, txn_type: &str) -> Ipn {
-    Ipn::payment("", "TEA", 1, "")
+    Ipn::payment("", "MUG", 1, "")
         .with("payment_status", "")
         .with("txn_type", txn_type)
         .with("subscr_id", id)
         .with("subscr_date", "20:11:19 Oct 13, 2026 PDT")
-        .with("mc_amount1", "0.00")
-        .with("period1", "1 M")
+        .with("mc_amount3", "9.90")
+        .with("period3", "1 M")
 }
 
 async fn a_subscription_is_told_whole_and_a_new_profile_outlives_the_old_ones_cancel(

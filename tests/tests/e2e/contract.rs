@@ -6,6 +6,9 @@ use anyhow::Context as _;
 use quittance_common::claims::Claims;
 use quittance_common::claims::embedded::EmbeddedClaims;
 use quittance_common::claims::redis::RedisClaims;
+use quittance_common::lookups::Lookups;
+use quittance_common::lookups::embedded::EmbeddedLookups;
+use quittance_common::lookups::redis::RedisLookups;
 use quittance_common::queue::embedded::{Embedded, Remote};
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{QueueId, QueueNames, Queues};
@@ -68,4 +71,18 @@ async fn redis_claims_keep_the_contract() -> anyhow::Result<()> {
     let url = servers::Redis::shared().await?.into();
     contract::claims(async |times| Ok(Claims::Redis(RedisClaims::connect(&url, "ipn.", times))))
         .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_embedded_look_ups_keep_the_contract() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let open = |times| Lookups::Embedded(EmbeddedLookups::open(dir.path(), times));
+    contract::lookups(async |times| Ok(open(times))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_look_ups_keep_the_contract() -> anyhow::Result<()> {
+    let url = servers::Redis::shared().await?.into();
+    let connect = |times| Lookups::Redis(RedisLookups::connect(&url, "ipn.", times));
+    contract::lookups(async |times| Ok(connect(times))).await
 }

@@ -270,6 +270,19 @@ async fn a_start_that_fails_half_way_names_the_cause_and_stops_what_it_started_o
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o755))?;
     local.program = programs.join("quittance");
 
+    // A start that is killed leaves servers behind; the next one clears them away.
+    let mut killed = local.command(&["up", "--dir", "cluster"]).spawn()?;
+    let state = local.dir().join("state.json");
+    let begun = eventually("servers are started", PATIENCE, async || {
+        let state: Value = serde_json::from_slice(&fs::read(&state).ok()?).ok()?;
+        (state["processes"].as_array()?.len() >= 3).then_some(())
+    })
+    .await;
+    killed.kill()?;
+    killed.wait()?;
+    begun?;
+    local.note()?;
+
     let output = local.run(&["up", "--dir", "cluster"]).await?;
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{complaint}");

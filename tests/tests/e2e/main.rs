@@ -2,11 +2,16 @@
 
 #![cfg(test)]
 
+mod bindings;
 mod books;
+mod buyer;
 mod cancellations;
+mod checkout;
 mod claims;
 mod contract;
 mod crashes;
+mod demo_web;
+mod exported;
 mod forgeries;
 mod gateway;
 mod harness;
@@ -17,6 +22,7 @@ mod metrics;
 mod notices;
 mod orders;
 mod own_broker;
+mod packaging;
 mod payments;
 mod pipeline;
 mod rabbitmq;

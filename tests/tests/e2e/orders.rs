@@ -110,6 +110,8 @@ async fn a_signed_order_needs_no_registration_and_a_forged_one_is_held(
         "15.00",
         "--currency",
         "EUR",
+        "--line",
+        "POT=1",
     ];
     let custom = pipeline.quittance(&sign).await?.trim().to_owned();
     let genuine = Ipn::payment("TXSIG1", "POT", 1, "15.00").with("custom", &custom);

@@ -14,7 +14,7 @@ use quittance_common::settings::Settings;
 use quittance_common::shop::Shop;
 use quittance_common::shop::announcement::Begun;
 use quittance_deploy::demo::body::{Ipn, RECEIVER_EMAIL, RECEIVER_ID};
-use quittance_deploy::sandbox::{Sandbox, SandboxHandle};
+use quittance_deploy::sandbox::{Options, Sandbox, SandboxHandle};
 use quittance_tests::{ChaosProxy, Process, World, eventually, http, ports, process};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -82,7 +82,7 @@ impl Pipeline {
     }
 
     /// A deployment's folder and servers.
-    async fn world(engine: Engine) -> anyhow::Result<World> {
+    pub(crate) async fn world(engine: Engine) -> anyhow::Result<World> {
         match engine {
             Engine::Embedded => World::embedded(),
             Engine::Cluster => World::cluster("story").await,
@@ -95,15 +95,26 @@ impl Pipeline {
         let proxy = ChaosProxy::start(listener.local_addr()?).await?;
         let gateway = format!("http://{}/cgi-bin/webscr", proxy.address());
         let world = Self::world(engine).await?;
-        let mut pipeline = Self::prepare_with(engine, world, listener, Some(&gateway)).await?;
+        let options = Options::default();
+        let mut pipeline =
+            Self::prepare_with(engine, world, listener, Some(&gateway), options).await?;
         pipeline.start_all().await?;
         Ok((pipeline, proxy))
     }
 
     /// The same in a world of the caller's making.
     pub(crate) async fn prepare_in(engine: Engine, world: World) -> anyhow::Result<Self> {
+        Self::prepare_beside(engine, world, Options::default()).await
+    }
+
+    /// The same beside a gateway of the caller's making.
+    pub(crate) async fn prepare_beside(
+        engine: Engine,
+        world: World,
+        options: Options,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        Self::prepare_with(engine, world, listener, None).await
+        Self::prepare_with(engine, world, listener, None, options).await
     }
 
     async fn prepare_with(
@@ -111,8 +122,9 @@ impl Pipeline {
         world: World,
         listener: TcpListener,
         gateway: Option<&str>,
+        options: Options,
     ) -> anyhow::Result<Self> {
-        let sandbox = Sandbox::start(listener)?;
+        let sandbox = Sandbox::start_with(listener, options)?;
         let mail = world.folder().join("mail");
         let world = world
             .live_account(
@@ -197,6 +209,11 @@ impl Pipeline {
     /// Takes a process out of the pipeline, to end it in its own way.
     pub(crate) fn take(&mut self, name: &str) -> anyhow::Result<Process> {
         Ok(self.processes.remove(name).context("no such process")?.0)
+    }
+
+    /// The admin listener of a process.
+    pub(crate) fn admin_of(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        Ok(self.processes.get(name).context("no such process")?.1)
     }
 
     fn settings(&self) -> anyhow::Result<String> {
@@ -339,6 +356,17 @@ impl Pipeline {
             sum += sum_of(&answer.text(), name, labels);
         }
         sum
+    }
+
+    /// The largest value of a metric over all processes, of the series whose labels contain
+    /// `label`; `None` when nobody exports one.
+    pub(crate) async fn largest(&self, name: &str, label: &str) -> Option<u64> {
+        let texts = self.scrapes().await.ok()?;
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+            .max()
     }
 
     /// Waits until `count` messages have been parked for `reason`.

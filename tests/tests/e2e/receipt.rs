@@ -1,7 +1,6 @@
 //! The return page in a real browser. With `RECEIPT_SCREENSHOTS` set to a folder, pictures of each
 //! state are written there.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use quittance_deploy::demo::body::Ipn;
@@ -19,17 +18,7 @@ fn url(pipeline: &Pipeline, tx: &str) -> String {
 
 /// Pictures for the documentation, at a desktop's and a phone's width.
 async fn picture(browser: &Browser, name: &str) -> anyhow::Result<()> {
-    let Some(folder) = std::env::var_os("RECEIPT_SCREENSHOTS").map(PathBuf::from) else {
-        return Ok(());
-    };
-    for (device, width, height) in [("desktop", 1280, 800), ("phone", 390, 800)] {
-        browser.resize(width, height).await?;
-        let overflow = "return document.documentElement.scrollWidth > window.innerWidth";
-        assert_eq!(browser.script(overflow).await?, false, "{name} at {width}");
-        let path = folder.join(format!("return-{name}-{device}.png"));
-        browser.screenshot(&path).await?;
-    }
-    Ok(())
+    crate::buyer::picture(browser, &format!("return-{name}")).await
 }
 
 #[tokio::test]
@@ -104,6 +93,27 @@ async fn a_browser_sees_an_echeck_pending_turn_into_paid_by_itself() -> anyhow::
     pipeline.accept(&completed).await?;
     browser.shows("Ihre Zahlung ist erfolgt", LONG).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_sees_what_was_paid_turn_into_refunded() -> anyhow::Result<()> {
+    let pipeline = start(Engine::Embedded, &[]).await?;
+    let paid = Ipn::payment("TXBROWSER004", "MUG", 1, "9.90");
+    pipeline.accept(&paid).await?;
+    pipeline.settled("TXBROWSER004", "completed").await?;
+    let browser = Browser::start("en").await?;
+    browser.open(&url(&pipeline, "TXBROWSER004")).await?;
+    browser
+        .shows("your payment has been made", PATIENCE)
+        .await?;
+    let back = Ipn::refund("TXBROWSER005", "TXBROWSER004", "-9.90");
+    pipeline.accept(&back).await?;
+    pipeline.settled("TXBROWSER004", "refunded").await?;
+    browser.open(&url(&pipeline, "TXBROWSER004")).await?;
+    browser
+        .shows("Your payment has been refunded", PATIENCE)
+        .await?;
+    picture(&browser, "refunded").await
 }
 
 #[tokio::test]

@@ -18,13 +18,16 @@ on_both_engines!(
     a_transaction_of_another_account_has_no_effect_and_shows_nothing,
     trap_77_ten_refreshes_and_a_replayed_token_cause_one_look_up_and_one_effect,
     another_orders_token_changes_nothing_and_tells_no_address,
+    a_second_payment_for_an_order_is_shown_as_paid_and_in_review,
+    trap_79_a_return_without_tx_is_a_page_and_what_was_posted_is_not_processed,
+    trap_82_a_cross_site_post_without_cookies_ends_at_the_page_of_the_first_browser,
     trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line,
 );
 
 /// The identity token of the stand-in.
 pub(crate) const IDENTITY: &str = "sandbox-identity-token";
-const TOKEN: (&str, &str) = ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", IDENTITY);
-const COOKIES: (&str, &str) = (
+pub(crate) const TOKEN: (&str, &str) = ("QUITTANCE_ACCOUNT__0__PDT_TOKEN", IDENTITY);
+pub(crate) const COOKIES: (&str, &str) = (
     "QUITTANCE_PDT__COOKIE_SECRET",
     "0123456789abcdef0123456789abcdef",
 );
@@ -251,6 +254,136 @@ async fn another_orders_token_changes_nothing_and_tells_no_address(
         "the first browser still sees it"
     );
     one_effect(&pipeline, "TXPDTFIRST01").await
+}
+
+async fn a_second_payment_for_an_order_is_shown_as_paid_and_in_review(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = start(engine, &[]).await?;
+    let at = pipeline.world.ingest();
+    let order = [
+        "orders",
+        "add",
+        "--id",
+        "R-1",
+        "--total",
+        "20.00",
+        "--currency",
+        "EUR",
+    ];
+    pipeline.quittance(&order).await?;
+    for (txn, handling) in [
+        ("TXPDTTWICE01", None),
+        ("TXPDTTWICE02", Some("manual_review")),
+    ] {
+        let payment = Ipn::payment(txn, "POT", 1, "20.00").with("invoice", "R-1");
+        pipeline.accept(&payment).await?;
+        pipeline.settled(txn, "completed").await?;
+        let page = shown(at, txn, "paid", true).await?;
+        assert_eq!(page["handling"].as_str(), handling, "{page}");
+    }
+    let path = "/return/paypal/default?tx=TXPDTTWICE02";
+    let page = http::once(at, "GET", path, "", b"").await?.text();
+    assert!(page.contains("by hand"), "{page}");
+    assert!(!page.contains("by e-mail") && !page.contains("need not do anything more"));
+    Ok(())
+}
+
+/// A form post as another site's page makes it: no cookie, and an origin that is not ours.
+async fn post(at: SocketAddr, query: &str, body: &[u8]) -> anyhow::Result<http::Response> {
+    let headers = "Content-Type: application/x-www-form-urlencoded\r\n\
+        Origin: https://www.paypal.com\r\nSec-Fetch-Site: cross-site\r\n\
+        Sec-Fetch-Mode: navigate\r\n";
+    let path = format!("/return/paypal/default{query}");
+    http::once(at, "POST", &path, headers, body).await
+}
+
+/// Where a redirect leads a browser that asked for the page, and what it finds there.
+async fn followed(at: SocketAddr, answer: &http::Response) -> anyhow::Result<http::Response> {
+    assert_eq!(answer.status, 303);
+    assert_eq!(answer.header("set-cookie"), None);
+    let page = url::Url::parse(&format!("http://{at}/return/paypal/default"))?;
+    let target = page.join(answer.header("location").unwrap_or_default())?;
+    assert_eq!(target.path(), page.path(), "the page itself");
+    let path = &target[url::Position::BeforePath..];
+    http::once(at, "GET", path, "", b"").await
+}
+
+async fn trap_79_a_return_without_tx_is_a_page_and_what_was_posted_is_not_processed(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = start(engine, &[]).await?;
+    let at = pipeline.world.ingest();
+    // A whole notification that would be genuine, were it sent where notifications go.
+    let ipn = Ipn::payment("TXPDTPOSTED1", "MUG", 1, "9.90");
+    pipeline.sandbox.register(&ipn.bytes());
+    let page = followed(at, &post(at, "", &ipn.bytes()).await?).await?;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.text()
+            .contains("We cannot tell how this payment stands")
+    );
+    assert!(!page.text().contains("9.90") && page.header("set-cookie").is_none());
+    assert_eq!(look_ups(&pipeline), 0);
+    // What goes through the queues afterwards shows that nothing was in them before.
+    let later = Ipn::payment("TXPDTPOSTED2", "POT", 1, "20.00");
+    pipeline.accept(&later).await?;
+    pipeline.settled("TXPDTPOSTED2", "completed").await?;
+    pipeline.drained().await?;
+    assert_eq!(pipeline.listing(&["payments", "list"]).await?.len(), 1);
+    assert_eq!(pipeline.stock("MUG").await?, (10, 0, 0));
+    Ok(())
+}
+
+async fn trap_82_a_cross_site_post_without_cookies_ends_at_the_page_of_the_first_browser(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = start(engine, &[]).await?;
+    let at = pipeline.world.ingest();
+    let ipn = Ipn::payment("TXPDTCROSS01", "MUG", 1, "9.90").with("address_street", "1 Main St");
+    pipeline.sandbox.register(&ipn.bytes());
+    let body = b"tx=TXPDTCROSS01&payment_status=Refunded&mc_gross=0.01";
+    let page = followed(at, &post(at, "", body).await?).await?;
+    assert_eq!(page.status, 200);
+    let text = page.text();
+    assert!(text.contains("your payment has been made"), "{text}");
+    assert!(text.contains("9.90") && text.contains("1 Main St") && !text.contains("0.01"));
+    assert!(page.header("set-cookie").is_some(), "it came first");
+    one_effect(&pipeline, "TXPDTCROSS01").await
+}
+
+#[tokio::test]
+async fn embedded_over_a_restart_the_next_holder_of_the_link_is_told_no_address()
+-> anyhow::Result<()> {
+    let mut pipeline = start(Engine::Embedded, &[]).await?;
+    let at = pipeline.world.ingest();
+    let ipn = Ipn::payment("TXPDTAGAIN01", "MUG", 1, "9.90").with("address_street", "1 Main St");
+    pipeline.sandbox.register(&ipn.bytes());
+    let path = "/return/paypal/default?tx=TXPDTAGAIN01";
+    let first = http::once(at, "GET", path, "", b"").await?;
+    assert!(first.text().contains("1 Main St"));
+    let cookie = first.header("set-cookie").unwrap_or_default();
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let known = format!("Cookie: {cookie}\r\n");
+    one_effect(&pipeline, "TXPDTAGAIN01").await?;
+    pipeline.take("quittance")?.kill().await?;
+    pipeline
+        .start_stage("quittance", "again", &[TOKEN, COOKIES])
+        .await?;
+    let next = http::once(at, "GET", path, "", b"").await?;
+    assert!(
+        next.text().contains("9.90"),
+        "state and amount are for everybody"
+    );
+    assert!(!next.text().contains("Main St") && !next.text().contains("buyer"));
+    assert_eq!(next.header("set-cookie"), None);
+    let back = http::once(at, "GET", path, &known, b"").await?;
+    assert!(
+        back.text().contains("1 Main St"),
+        "the first is still the first"
+    );
+    assert_eq!(look_ups(&pipeline), 2);
+    Ok(())
 }
 
 async fn trap_80_neither_the_identity_token_nor_the_buyer_is_in_any_log_line(

@@ -30,7 +30,7 @@ fn signup() -> Bytes {
     let email = RECEIVER_EMAIL.replace('@', "%40");
     Bytes::from(format!(
         "txn_type=subscr_signup&subscr_id=S-RULES1&receiver_id={RECEIVER_ID}&business={email}\
-         &receiver_email={email}&mc_amount3=5.00&mc_currency=EUR&period3=1+M&charset=windows-1252"
+         &receiver_email={email}&item_number=MUG&mc_amount3=9.90&mc_currency=EUR&period3=1+M&charset=windows-1252"
     ))
 }
 

@@ -1,7 +1,11 @@
 //! Each check, and what a person can waive.
 
+mod captures;
 mod messages;
 mod orders;
+mod signups;
+mod waivers;
+mod what_was_bought;
 
 use super::*;
 use quittance_common::claims::Fingerprint;
@@ -20,6 +24,7 @@ fn account(receivers: &[&str]) -> Account {
         pdt_token: None,
         postback_url: "http://127.0.0.1/".parse().unwrap(),
         pdt_url: "http://127.0.0.1/".parse().unwrap(),
+        checkout_url: "http://127.0.0.1/".parse().unwrap(),
     }
 }
 
@@ -56,6 +61,8 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             reason_code: None,
             subscription: None,
             gross: gross.map(money),
+            asked: None,
+            terms: Vec::new(),
             fee: None,
             occurred_at: None,
             order: OrderRef::default(),
@@ -104,6 +111,7 @@ fn known(orders: &[Order]) -> Known {
     Known {
         prices: prices(),
         orders: orders.iter().map(|o| (o.id.clone(), o.clone())).collect(),
+        subscriptions: HashSet::new(),
     }
 }
 
@@ -151,6 +159,41 @@ fn outcome_of(gross: &str, lines: Vec<Line>) -> Result<Vec<String>, String> {
         &notification(paid_to("pay@shop.example"), reading(Some(gross), lines)),
         &account,
     )
+}
+
+fn paid(gross: &str, lines: Vec<Line>) -> Notification {
+    notification(paid_to("pay@shop.example"), reading(Some(gross), lines))
+}
+
+fn with_custom(mut notification: Notification, custom: &str) -> Notification {
+    notification.readings[0].data.order.custom = Some(custom.to_owned());
+    notification
+}
+
+fn with_invoice(mut notification: Notification, invoice: &str) -> Notification {
+    notification.readings[0].data.order.invoice = Some(invoice.to_owned());
+    notification
+}
+
+fn of_type(mut notification: Notification, txn_type: TxnType) -> Notification {
+    notification.readings[0].data.txn_type = Some(txn_type);
+    notification
+}
+
+fn secrets() -> [SecretString; 1] {
+    [SecretString::from("a secret of a shop")]
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "compared with what `checked` answers"
+)]
+fn bound(order: &str) -> Result<(Vec<String>, Option<String>), String> {
+    Ok((vec![], Some(order.to_owned())))
+}
+
+fn refused(reason: &str) -> Result<(Vec<String>, Option<String>), String> {
+    Err(reason.to_owned())
 }
 
 #[test]

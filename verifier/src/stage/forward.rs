@@ -85,6 +85,9 @@ impl Verifier {
         });
         if let Err(decision) = self.write_down(message, case, None).await {
             self.release(&held).await;
+            if matches!(decision, Decision::Park(..)) {
+                case.settle(Settled::GaveUp);
+            }
             return Err(decision);
         }
         if publish.is_empty() {

@@ -15,11 +15,22 @@ use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::{MassPayStatus, PaymentStatus, ReasonCode};
 
+/// The most items that are read of one message: a `MassPay` request takes up to 250 payments
+/// (`MassPay` API operation, developer.paypal.com/docs/nvp-soap-api/masspay-soap/). Each item is an
+/// event of its own, so that a message with more is for a person, and no flood.
+const ITEMS: usize = 250;
+
 /// One reading for each item, or one for the whole message when it names none.
 pub(super) fn read(context: &Context<'_>) -> Result<Vec<Reading>, ReadError> {
     let numbers = item_numbers(context);
     if numbers.is_empty() {
         return Ok(vec![whole(context)?]);
+    }
+    if numbers.len() > ITEMS {
+        return Err(ReadError::TooMany {
+            found: numbers.len(),
+            most: ITEMS,
+        });
     }
     numbers
         .into_iter()

@@ -156,6 +156,8 @@ impl<'a> Context<'a> {
             reason_code: fields.text("reason_code").map(ReasonCode::parse),
             subscription: SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name)),
             gross: amount::gross(fields)?,
+            asked: None,
+            terms: Vec::new(),
             fee: amount::fee(fields),
             occurred_at: fields.text("payment_date").and_then(date::parse),
             order: OrderRef {

@@ -9,7 +9,7 @@ use super::doubt::Doubt;
 use super::fields::Fields;
 use super::reading::{Context, SUBSCRIPTION};
 use super::{amount, date};
-use crate::event::{EventType, Subject};
+use crate::event::{BillingPeriod, EventType, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
 use crate::status::TxnType;
@@ -98,7 +98,14 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         txn_type: context.txn_type.as_ref().map_or("", TxnType::as_str),
         occasion: &occasion(context),
     })?;
-    let data = context.data(Subject::Subscription(id))?;
+    let mut data = context.data(Subject::Subscription(id))?;
+    if matches!(
+        context.txn_type,
+        Some(TxnType::SubscrSignup | TxnType::SubscrModify)
+    ) {
+        data.terms = terms(fields);
+        context.add_lines(&mut data, &mut doubts)?;
+    }
     let event_type = EventType::SubscriptionChanged;
     let meaning = TERMS
         .into_iter()
@@ -112,6 +119,28 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         data,
         doubts,
     })
+}
+
+/// What was agreed: a button's amounts and periods, and so the buyer's browser's word. An amount
+/// that cannot be read is none, which is never what was asked.
+fn terms(fields: &Fields) -> Vec<BillingPeriod> {
+    let currency = amount::currency(fields).ok().flatten();
+    (1..=BillingPeriod::REGULAR)
+        .filter_map(|number| {
+            let named = |stem: &str| format!("{stem}{number}");
+            let (name, dollars) = (named("mc_amount"), named("amount"));
+            let length = fields.owned(&named("period"));
+            let is_there = [&name, &dollars]
+                .into_iter()
+                .any(|name| fields.text(name).is_some());
+            (is_there || length.is_some()).then(|| BillingPeriod {
+                number,
+                amount: amount::money_or_dollars(fields, &name, &dollars, currency)
+                    .unwrap_or_default(),
+                length,
+            })
+        })
+        .collect()
 }
 
 /// The dates as seconds since 1970, so that their spelling does not matter; a text that is no date

@@ -33,6 +33,7 @@ pub(crate) fn account() -> Account {
         pdt_token: Some("IdentityToken&=+".into()),
         postback_url: "http://127.0.0.1:9/postback".parse().unwrap(),
         pdt_url: "http://127.0.0.1:9/pdt".parse().unwrap(),
+        checkout_url: "http://127.0.0.1:9/pay".parse().unwrap(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use secrecy::ExposeSecret as _;
 
 use super::*;
+use crate::event::Environment;
 use crate::retry::Ladder;
 
 const MINIMAL: &str = "[[account]]\nreceivers = [\"Pay@Shop.Example\"]\n";
@@ -179,6 +180,58 @@ fn a_live_account_is_asked_about_over_tls_unless_at_a_loopback_host() {
     assert!(with("postback_url = \"http://localhost:9/\"").is_ok());
     assert!(with("environment=\"sandbox\"\npostback_url = \"http://stand-in:9/\"").is_ok());
     assert!(with("postback_url = \"ftp://localhost/\"").is_err());
+}
+
+#[test]
+fn live_and_sandbox_accounts_are_not_served_by_one_instance() {
+    let sandbox =
+        "[[account]]\nid=\"test\"\nenvironment=\"sandbox\"\nreceivers=[\"a@b.example\"]\n";
+    assert!(load(sandbox, &[]).is_ok());
+    for both in [format!("{MINIMAL}{sandbox}"), format!("{sandbox}{MINIMAL}")] {
+        let wrong = mistake(&both, &[]);
+        assert_eq!(wrong.key, "account.1.environment");
+        assert!(wrong.problem.contains("a second instance"), "{wrong}");
+        assert!(wrong.problem.contains("shop_database"), "{wrong}");
+    }
+}
+
+#[test]
+fn links_lead_to_the_checkout_of_the_environment_and_back_over_tls() {
+    let settings = load(MINIMAL, &[]).unwrap();
+    assert_eq!(
+        settings.accounts[0].checkout_url.as_str(),
+        "https://www.paypal.com/cgi-bin/webscr"
+    );
+    assert!(settings.public_url.is_none() && settings.admin.token.is_none());
+    let with = |url: &str| load(&format!("public_url = \"{url}\"\n{MINIMAL}"), &[]);
+    let url = with("https://shop.example/pay").unwrap().public_url;
+    assert_eq!(url.unwrap().as_str(), "https://shop.example/pay/");
+    assert!(with("http://127.0.0.1:8080").is_ok());
+    for bad in [
+        "http://shop.example",
+        "https://shop.example/?a=b",
+        "https://shop.example/#a",
+        "https://user:word@shop.example/",
+        "shop.example",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_token_for_orders_is_long_and_needs_the_address_that_links_name() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let toml = format!("[admin]\ntoken = \"{token}\"\n{MINIMAL}");
+    assert_eq!(mistake(&toml, &[]).key, "public_url");
+    let public = [("QUITTANCE_PUBLIC_URL", "https://shop.example/")];
+    let settings = load(&toml, &public).unwrap();
+    assert!(!format!("{settings:?} {:?}", settings.describe()).contains(token));
+    let short = [("QUITTANCE_ADMIN__TOKEN", "hunter2"), public[0]];
+    let wrong = mistake(MINIMAL, &short);
+    assert!(
+        wrong.key == "admin.token" && !wrong.problem.contains("hunter2"),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the shop's own queues get.
 
+use quittance_common::ids::OrderId;
+
 use super::*;
 
 /// The events that wait for `ipn.payments`, by id.
@@ -26,7 +28,7 @@ fn for_order(event_type: EventType, txn: &str) -> PaymentEvent {
 fn told(event: &PaymentEvent) -> (Option<&str>, Vec<&str>) {
     let order = &event.data.order.bound;
     let flags = event.data.flags.iter().map(String::as_str).collect();
-    (order.as_ref().map(|order| order.as_str()), flags)
+    (order.as_ref().map(OrderId::as_str), flags)
 }
 
 #[tokio::test]

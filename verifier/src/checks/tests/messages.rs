@@ -64,7 +64,8 @@ fn without_a_receiver_id_or_with_an_address_in_its_place_the_addresses_decide() 
     let receivers = ["s8xg", "pay@shop.example"];
     let simulator = format!("{POT}&receiver_id=pay%40shop.example");
     assert_eq!(verdict(&simulator, &receivers), Ok(vec![]));
-    let signup = "txn_type=subscr_signup&subscr_id=S-1&business=pay%40shop.example";
+    let signup = "txn_type=subscr_signup&subscr_id=S-1&business=pay%40shop.example\
+        &item_number=POT&mc_amount3=20.00&mc_currency=EUR&period3=1+M";
     assert_eq!(verdict(signup, &receivers), Ok(vec![]));
 }
 

@@ -1,41 +1,6 @@
-//! Payments held against orders, signed or registered, and what a person can waive.
+//! Payments held against orders, signed or registered.
 
 use super::*;
-
-fn paid(gross: &str, lines: Vec<Line>) -> Notification {
-    notification(paid_to("pay@shop.example"), reading(Some(gross), lines))
-}
-
-fn with_custom(mut notification: Notification, custom: &str) -> Notification {
-    notification.readings[0].data.order.custom = Some(custom.to_owned());
-    notification
-}
-
-fn with_invoice(mut notification: Notification, invoice: &str) -> Notification {
-    notification.readings[0].data.order.invoice = Some(invoice.to_owned());
-    notification
-}
-
-fn of_type(mut notification: Notification, txn_type: TxnType) -> Notification {
-    notification.readings[0].data.txn_type = Some(txn_type);
-    notification
-}
-
-fn secrets() -> [SecretString; 1] {
-    [SecretString::from("a secret of a shop")]
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "compared with what `checked` answers"
-)]
-fn bound(order: &str) -> Result<(Vec<String>, Option<String>), String> {
-    Ok((vec![], Some(order.to_owned())))
-}
-
-fn refused(reason: &str) -> Result<(Vec<String>, Option<String>), String> {
-    Err(reason.to_owned())
-}
 
 #[test]
 fn the_amount_of_an_order_is_compared_together_with_its_currency() {
@@ -70,6 +35,7 @@ fn the_right_amount_for_other_items_than_ordered_is_refused() {
     nameless.sku = None;
     for other in [
         vec![line("POT", 10)],
+        vec![line("POT", 1)],
         vec![line("TEA", 2), line("POT", 2)],
         vec![line("TEA", 2), line("POT", 1), line("RICE", 1)],
         vec![line("TEA", 2), nameless],
@@ -122,19 +88,21 @@ fn a_signed_order_comes_before_a_registered_one_and_that_before_the_catalogue() 
     let secrets = secrets();
     let registered = known(&[order("1002", "5.00 EUR", &[])]);
     let custom = signature::sign(&order("1001", "7.00 EUR", &[]), &secrets[0]).unwrap();
-    let tea = || with_invoice(paid("7.00 EUR", vec![line("TEA", 2)]), "1002");
-    let signed = with_custom(tea(), &custom);
+    let tea = || with_invoice(paid("7.00 EUR", vec![line("TEA", 1)]), "1002");
+    let signed = with_custom(paid("7.00 EUR", vec![line("CUP", 1)]), &custom);
+    let (flags, order) = checked(&signed, &registered, policy(&secrets)).unwrap();
     assert_eq!(
-        checked(&signed, &registered, policy(&secrets)),
-        bound("1001")
+        (flags, order.as_deref()),
+        (vec!["items_not_checked".to_owned()], Some("1001"))
     );
     let (flags, order) = checked(&tea(), &registered, policy(&secrets)).unwrap();
     assert_eq!(
         (flags, order.as_deref()),
         (vec!["overpaid".to_owned()], Some("1002"))
     );
+    let short = with_invoice(paid("4.49 EUR", vec![line("TEA", 1)]), "1002");
     assert_eq!(
-        checked(&tea(), &known(&[]), policy(&secrets)),
+        checked(&short, &known(&[]), policy(&secrets)),
         refused("amount_mismatch"),
         "an unknown order falls to the catalogue"
     );
@@ -161,7 +129,8 @@ fn an_order_is_found_by_invoice_or_by_custom_and_never_by_two_that_differ() {
 #[test]
 fn only_the_verified_message_names_the_order() {
     let named = with_custom(with_invoice(paid("5.00 EUR", vec![]), "1001"), "1002");
-    assert_eq!(order_refs(&named), ["1001", "1002"]);
+    let refs: Vec<String> = order_refs(&named).into_iter().map(String::from).collect();
+    assert_eq!(refs, ["1001", "1002"]);
     assert!(order_refs(&paid("5.00 EUR", vec![])).is_empty());
 }
 
@@ -244,12 +213,6 @@ fn a_renewal_is_held_against_its_price_and_settles_no_order() {
             checked(&renewal("0.90 EUR"), &known, policy(&[])),
             refused("amount_mismatch")
         );
-        let by_item = of_type(paid("4.50 EUR", vec![line("TEA", 1)]), txn_type.clone());
-        let required = Policy {
-            orders: OrderPolicy::Required,
-            ..policy(&[])
-        };
-        assert_eq!(checked(&by_item, &known, required), Ok((vec![], None)));
     }
 }
 
@@ -275,31 +238,80 @@ fn money_without_an_order_or_item_waits_for_a_person_and_is_no_error() {
 }
 
 #[test]
-fn a_waiver_lets_its_own_refusal_pass_and_no_other() {
-    let ours = account(&["pay@shop.example"]);
-    let known = known(&[order("1001", "20.00 EUR", &[])]);
-    let mut wrong = with_invoice(paid("0.05 EUR", vec![]), "1001");
-    wrong.payee = paid_to("eve@else.example");
-    let check = |reasons: &[&'static str]| {
-        let waived = reasons.iter().map(|reason| Reason::of(reason)).collect();
-        check(&wrong, &ours, &known, policy(&[]), &waived)
-            .map(|mut passed| passed.remove(0))
-            .map_err(|refusal| refusal.reason.to_string())
+fn where_orders_are_required_only_a_known_subscription_renews_without_one() {
+    let required = Policy {
+        orders: OrderPolicy::Required,
+        ..policy(&[])
     };
-    assert_eq!(check(&["amount_mismatch"]), Err("receiver_mismatch".into()));
-    assert_eq!(check(&["receiver_mismatch"]), Err("amount_mismatch".into()));
-    let passed = check(&["receiver_mismatch", "amount_mismatch"]).unwrap();
-    let flags: Vec<&str> = passed.flags.iter().map(Reason::as_str).collect();
-    assert_eq!(flags, ["released", "receiver_mismatch", "amount_mismatch"]);
-    assert_eq!(passed.order.map(String::from).as_deref(), Some("1001"));
+    for txn_type in [TxnType::SubscrPayment, TxnType::RecurringPayment] {
+        let mut renewal = of_type(paid("4.50 EUR", vec![line("TEA", 1)]), txn_type);
+        renewal.readings[0].data.subscription = Some("I-1".to_owned());
+        assert_eq!(renewed(&renewal), BTreeSet::from(["I-1"]));
+        assert_eq!(
+            checked(&renewal, &known(&[]), required),
+            refused("order_missing")
+        );
+        let in_force = Known {
+            subscriptions: HashSet::from(["I-1".to_owned()]),
+            ..known(&[])
+        };
+        assert_eq!(checked(&renewal, &in_force, required), Ok((vec![], None)));
+        let once = of_type(renewal, TxnType::WebAccept);
+        assert_eq!(
+            checked(&once, &in_force, required),
+            refused("order_missing")
+        );
+    }
 }
 
 #[test]
-fn the_environment_can_be_waived_for_one_message() {
-    let mut sandbox = paid("20.00 EUR", vec![line("POT", 1)]);
-    sandbox.claimed_environment = Some(Environment::Sandbox);
-    let ours = account(&["pay@shop.example"]);
-    let waived = [Reason::of("environment_mismatch")].into();
-    let passed = check(&sandbox, &ours, &known(&[]), policy(&[]), &waived).unwrap();
-    assert_eq!(passed[0].flags[0].as_str(), "released");
+fn a_signed_order_is_of_no_use_beside_the_invoice_of_another() {
+    let secrets = secrets();
+    let known = known(&[
+        order("1001", "5.00 EUR", &[]),
+        order("1002", "5.00 EUR", &[]),
+    ]);
+    let custom = signature::sign(&order("1001", "5.00 EUR", &[]), &secrets[0]).unwrap();
+    let signed = || with_custom(paid("5.00 EUR", vec![]), &custom);
+    let check = |notification| checked(&notification, &known, policy(&secrets));
+    assert_eq!(
+        check(with_invoice(signed(), "1002")),
+        refused("order_ambiguous")
+    );
+    assert_eq!(check(with_invoice(signed(), "1001")), bound("1001"));
+    // A number that the shop has not registered is no other order.
+    assert_eq!(check(with_invoice(signed(), "R-77")), bound("1001"));
+}
+
+#[test]
+fn an_order_that_is_signed_and_registered_must_be_the_same_in_both() {
+    let secrets = secrets();
+    let sign = |total, lines: &[(&str, u64)]| {
+        signature::sign(&order("1001", total, lines), &secrets[0]).unwrap()
+    };
+    let pay = |custom: &str, gross, cart| with_custom(paid(gross, cart), custom);
+    let registered = known(&[order("1001", "9.00 EUR", &[("TEA", 2)])]);
+    let check = |notification| checked(&notification, &registered, policy(&secrets));
+    let claims = order_refs(&pay(&sign("9.00 EUR", &[]), "9.00 EUR", vec![]));
+    assert!(claims.contains(&"1001".parse().unwrap()), "it is looked up");
+
+    let cart = || vec![line("TEA", 2)];
+    assert_eq!(
+        check(pay(&sign("9.00 EUR", &[]), "9.00 EUR", cart())),
+        bound("1001")
+    );
+    let same = sign("9.00 EUR", &[("TEA", 2)]);
+    assert_eq!(check(pay(&same, "9.00 EUR", cart())), bound("1001"));
+    for (total, lines) in [
+        ("4.50 EUR", &[][..]),
+        ("9.00 USD", &[][..]),
+        ("9.00 EUR", &[("POT", 1)][..]),
+    ] {
+        let cart = lines.iter().map(|(sku, _)| line(sku, 1)).collect();
+        let outdated = pay(&sign(total, lines), total, cart);
+        assert_eq!(check(outdated), refused("order_differs"), "{total}");
+    }
+    // The register names the items, which the signature left open.
+    let other = pay(&sign("9.00 EUR", &[]), "9.00 EUR", vec![line("POT", 1)]);
+    assert_eq!(check(other), refused("items_mismatch"));
 }

@@ -245,6 +245,16 @@ fn a_mass_payment_refused_as_a_whole_is_one_doubted_event() {
 }
 
 #[test]
+fn a_mass_payment_of_more_items_than_there_can_be_is_not_read() {
+    let of = |items: u32| {
+        let items: Vec<String> = (1..=items).map(|n| format!("&status_{n}=x")).collect();
+        format!("txn_type=masspay{}", items.concat())
+    };
+    assert_eq!(notification(of(250).as_bytes()).readings.len(), 250);
+    assert_eq!(error(&of(251)).reason().as_str(), "too_many_items");
+}
+
+#[test]
 fn adaptive_payments_are_told_to_a_person() {
     let reading = reading(fixture!("adaptive_payment"));
     assert_eq!(reading.event_type, EventType::Unknown);
@@ -283,6 +293,26 @@ fn a_dash_stands_for_no_type() {
     let reading = reading(b"txn_type=-&case_type=chargeback&case_id=PP-1&txn_id=T1");
     assert_eq!(reading.event_type, EventType::DisputeOpened);
     assert_eq!(reading.key.as_str(), "pp:live:case:PP-1::chargeback::T1");
+}
+
+#[test]
+fn a_signup_tells_what_was_agreed_and_for_what() {
+    let data = reading(fixture!("subscr_signup")).data;
+    let terms: Vec<_> = data
+        .terms
+        .iter()
+        .map(|period| {
+            let amount = period.amount.map(|amount| amount.to_string());
+            (period.number, amount, period.length.as_deref())
+        })
+        .collect();
+    let eur = |text: &str| Some(format!("{text} EUR"));
+    assert_eq!(
+        terms,
+        [(1, eur("0.00"), Some("1 M")), (3, eur("7.50"), Some("1 M"))]
+    );
+    assert_eq!(data.lines[0].sku.as_ref().unwrap().as_str(), "TEA-SUB");
+    assert_eq!(data.gross, None, "no money came");
 }
 
 #[test]

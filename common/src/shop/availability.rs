@@ -3,20 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quittance_common::shop::Shop;
+use super::Shop;
 
 /// How often a database that is down is asked again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// Remembers that the database was found down, and waits until it is not.
 #[derive(Debug)]
-pub(crate) struct Availability {
+pub struct Availability {
     shop: Shop,
     down: AtomicBool,
 }
 
 impl Availability {
-    pub(crate) const fn new(shop: Shop) -> Self {
+    /// Of `shop`, which is taken to be there.
+    pub const fn new(shop: Shop) -> Self {
         Self {
             shop,
             down: AtomicBool::new(false),
@@ -24,13 +25,13 @@ impl Availability {
     }
 
     /// A use has failed in a way that passes by itself.
-    pub(crate) fn found_down(&self) {
+    pub fn found_down(&self) {
         self.down.store(true, Ordering::Relaxed);
     }
 
     /// Returns at once unless the database was found down; then as soon as it answers.
     /// Cancel-safe.
-    pub(crate) async fn wait(&self) {
+    pub async fn wait(&self) {
         while self.down.load(Ordering::Relaxed) {
             match self.shop.ping().await {
                 // A fault that is not the database's absence shows in the next message's handling.
