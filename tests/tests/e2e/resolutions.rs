@@ -11,6 +11,7 @@ use quittance_deploy::demo::body::Ipn;
 use quittance_tests::{World, eventually};
 use serde_json::Value;
 use sqlx::Row as _;
+use tokio::sync::Mutex;
 
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
@@ -41,13 +42,17 @@ fn setting(pipeline: &Pipeline, key: &str) -> Option<String> {
 }
 
 /// What listens where the shop would.
-enum Listener {
-    Queue {
-        channel: Channel,
-        /// It ends with this.
-        _connection: Connection,
-    },
+enum Source {
+    /// A queue that the shop binds; it is there as long as its connection.
+    Queue(Box<(Channel, Connection)>),
+    /// What the embedded engine has announced.
     Table(sqlx::AnyPool),
+}
+
+/// The shop's ear, and what it has heard.
+struct Listener {
+    source: Source,
+    heard: Mutex<Vec<Value>>,
 }
 
 const QUEUE: &str = "of-the-shop";
@@ -58,7 +63,7 @@ impl Listener {
             sqlx::any::install_default_drivers();
             let file = pipeline.world.folder().join("data/queue.sqlite");
             let url = format!("sqlite://{}?mode=ro", file.display());
-            return Ok(Self::Table(sqlx::AnyPool::connect(&url).await?));
+            return Ok(Self::on(Source::Table(sqlx::AnyPool::connect(&url).await?)));
         }
         let url = setting(pipeline, "amqp_url").context("a cluster has a broker")?;
         let prefix = setting(pipeline, "queue_prefix").context("and a prefix")?;
@@ -79,36 +84,40 @@ impl Listener {
                 all,
             )
             .await?;
-        Ok(Self::Queue {
-            channel,
-            _connection: connection,
-        })
+        Ok(Self::on(Source::Queue(Box::new((channel, connection)))))
+    }
+
+    const fn on(source: Source) -> Self {
+        let heard = Mutex::const_new(Vec::new());
+        Self { source, heard }
     }
 
     /// Waits for the event of this id.
     async fn event(&self, id_starts: &str, id_ends: &str) -> anyhow::Result<Value> {
         let what = format!("{id_starts}...{id_ends} is published");
         eventually(&what, PATIENCE, async || {
-            let all = self.take().await.ok()?;
-            all.into_iter().find(|event| {
+            let mut heard = self.heard.lock().await;
+            heard.extend(self.take().await.ok()?);
+            let found = heard.iter().find(|event| {
                 let id = event["id"].as_str().unwrap_or_default();
                 id.contains(id_starts) && id.ends_with(id_ends)
-            })
+            });
+            found.cloned()
         })
         .await
     }
 
     async fn take(&self) -> anyhow::Result<Vec<Value>> {
         let mut all = Vec::new();
-        match self {
-            Self::Queue { channel, .. } => {
-                // One at a time; the others of this story were asked for before.
+        match &self.source {
+            Source::Queue(queue) => {
+                let channel = &queue.0;
                 let get = BasicGetOptions { no_ack: true };
                 while let Some(got) = channel.basic_get(QUEUE.into(), get).await? {
                     all.push(serde_json::from_slice(&got.delivery.data)?);
                 }
             }
-            Self::Table(pool) => {
+            Source::Table(pool) => {
                 for row in sqlx::query("SELECT body FROM announced")
                     .fetch_all(pool)
                     .await?
@@ -164,7 +173,7 @@ async fn the_shops_queue_gets_the_verdict_of_the_books_and_an_accepted_payment_o
     for txn in ["TXRES1", "TXRES2"] {
         pipeline.accept(&paid_for(txn, "4001")).await?;
         pipeline.settled(txn, "completed").await?;
-        let event = listener.event(txn, "completed").await?;
+        let event = listener.event(txn, ":completed:").await?;
         let order = &event["data"]["order"];
         if txn == "TXRES1" {
             assert_eq!(order["bound"], "4001", "{event}");
@@ -241,6 +250,8 @@ async fn an_invoice_of_somebody_else_does_not_block_his_signed_order(
         "15.00",
         "--currency",
         "EUR",
+        "--line",
+        "POT=1",
     ];
     let custom = pipeline.quittance(&sign).await?.trim().to_owned();
     // Eve pays an item of the catalogue, and names Bob's order.
