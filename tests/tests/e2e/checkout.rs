@@ -155,7 +155,7 @@ async fn an_amount_that_is_changed_in_the_link_is_held_and_not_shown_as_paid(
         rows.into_iter().find(|row| row["txn_id"] == txn.as_str())
     })
     .await?;
-    assert_eq!(held["reason"], "order_signature_invalid");
+    assert_eq!(held["reason"], "items_mismatch");
     Ok(())
 }
 
