@@ -442,6 +442,11 @@ fn against_settings(deployment: &Value, settings: &Settings, report: &mut Report
         "settings",
         format!("{who} runs the embedded engine"),
     );
+    if who == "quittance-fulfiller"
+        && let Err(error) = outlets(settings)
+    {
+        report.expect(false, "settings", format!("{who}: {error}"));
+    }
     let mut listeners = vec![("admin", settings.admin.listen)];
     if who == "quittance-ingest" {
         listeners.push(("http", settings.ingest.listen));
@@ -459,6 +464,16 @@ fn against_settings(deployment: &Value, settings: &Settings, report: &mut Report
             format!("{who}: nobody reaches {listen} from outside"),
         );
     }
+}
+
+/// Makes what the fulfiller makes of its settings when it starts.
+fn outlets(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _inside = runtime.enter();
+    quittance_fulfiller::notify::Outlets::of(settings)?;
+    Ok(())
 }
 
 fn seconds(duration: Duration) -> i64 {
