@@ -40,7 +40,8 @@ impl fmt::Debug for Readiness {
 }
 
 impl Readiness {
-    /// Ready until something is required.
+    /// Not ready until something is required and holds: a process that has just begun to answer
+    /// probes has not begun to work.
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,12 +72,16 @@ impl Readiness {
 
     /// The names of what does not hold now; empty means ready.
     pub fn missing(&self) -> Vec<String> {
-        let mut missing: Vec<String> = self
-            .conditions()
+        let conditions = self.conditions();
+        if conditions.is_empty() {
+            return vec!["starting".to_owned()];
+        }
+        let mut missing: Vec<String> = conditions
             .iter()
             .filter(|condition| !(condition.holds)())
             .map(|condition| condition.name.clone())
             .collect();
+        drop(conditions);
         if self.is_draining() {
             missing.push("draining".to_owned());
         }
@@ -166,6 +171,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_lacks_something_or_drains_is_alive_but_not_ready() {
         let readiness = Readiness::new();
+        assert_eq!(readiness.missing(), ["starting"]);
         let subscribed = Arc::new(AtomicBool::new(false));
         let condition = Arc::clone(&subscribed);
         readiness.require("consumer ipn.verify", move || {

@@ -111,6 +111,12 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
     )?;
     table(
         out,
+        "decided by people",
+        &["at", "verdict", "by", "because"],
+        &story.resolutions,
+    )?;
+    table(
+        out,
         "effects",
         &["at", "effect", "of", "state", "because"],
         &story.effect_states,
@@ -176,6 +182,7 @@ mod tests {
             },
             history: Vec::new(),
             decisions: Vec::new(),
+            resolutions: Vec::new(),
             effect_states: vec![EffectRow {
                 effect: "mail_refunded".into(),
                 of: "R1".into(),

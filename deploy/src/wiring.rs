@@ -2,6 +2,7 @@
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
 mod orders;
+mod resolutions;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
 use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::catalogue::ProductRow;
+use quittance_common::shop::flags::waits_for_a_person;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
 use quittance_verifier::checks;
@@ -208,6 +210,8 @@ pub struct PaymentQuery {
     pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
+    /// Only those that a person must look at before the goods go.
+    pub flagged: bool,
     /// At most so many.
     pub limit: Option<u32>,
 }
@@ -252,9 +256,20 @@ impl Books {
             account: query.account.clone(),
             kind: query.kind.clone(),
             flag: query.flag.clone(),
-            limit: query.limit,
+            flagged: query.flagged,
+            // What a flag asks for is not the database's to know.
+            limit: if query.flagged {
+                Some(u32::MAX)
+            } else {
+                query.limit
+            },
         };
-        let rows = self.shop.payments(&filter).await?;
+        let mut rows = self.shop.payments(&filter).await?;
+        if query.flagged {
+            rows.retain(|row| row.flags.iter().any(|flag| waits_for_a_person(flag)));
+            let limit = query.limit.unwrap_or(u32::MAX);
+            rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         rows.iter().map(converted).collect()
     }
 

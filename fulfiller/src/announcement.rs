@@ -1,6 +1,8 @@
 //! What leaves by `ipn.notify`: news for the customer or the merchant, and what a shop that counts
 //! its own stock should do. What the outbox writes and the notifier reads: JSON, version 1.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use quittance_common::event::{Line, OrderRef, Payer, PaymentEvent};
 use quittance_common::ids::{AccountId, GatewayId, MessageId, Sku};
@@ -74,6 +76,10 @@ pub enum News {
     Merchant {
         /// Why, as reason codes, sorted.
         reasons: Vec<String>,
+        /// The same, each with the reversal or case that it is about: `reversed:61E...`. Empty where
+        /// none is about one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        causes: Vec<String>,
         /// Whether it is a message in quarantine, not a payment in the books.
         #[serde(default)]
         quarantined: bool,
@@ -128,26 +134,40 @@ impl News {
     /// The effect, unique within its payment.
     pub fn effect(&self) -> String {
         match self {
-            Self::Received
-            | Self::Pending { .. }
-            | Self::Failed
-            | Self::Backordered
-            | Self::Stock { .. } => self.name().to_owned(),
+            Self::Received | Self::Pending { .. } | Self::Failed | Self::Backordered => {
+                self.name().to_owned()
+            }
+            Self::Stock { sequence, .. } => format!("{}:{sequence}", self.name()),
             Self::Refunded { refund, .. } => format!("{}:{refund}", self.name()),
-            Self::Merchant { reasons, .. } => format!("{}:{}", self.name(), reasons.join("+")),
+            Self::Merchant {
+                reasons, causes, ..
+            } => {
+                let told = if causes.is_empty() { reasons } else { causes };
+                format!("{}:{}", self.name(), told.join("+"))
+            }
         }
     }
 }
 
-/// Tells the merchant that a payment waits for a person, and why.
+/// Tells the merchant that a payment waits for a person, and why: `causes` are flags, each with
+/// what it is about after a colon, where there is such a thing; sorted.
 pub fn merchant(
-    reasons: Vec<String>,
+    causes: Vec<String>,
     subject: &SubjectKey,
     payment: &Payment,
     events: &[PaymentEvent],
 ) -> Announcement {
+    let flag = |cause: &String| {
+        let name = cause
+            .split_once(':')
+            .map_or(cause.as_str(), |(name, _)| name);
+        name.to_owned()
+    };
+    let reasons: BTreeSet<String> = causes.iter().map(flag).collect();
+    let is_about_one = causes.iter().any(|cause| cause.contains(':'));
     let news = News::Merchant {
-        reasons,
+        reasons: reasons.into_iter().collect(),
+        causes: if is_about_one { causes } else { Vec::new() },
         quarantined: false,
     };
     Announcement::new(news, subject, payment, events)

@@ -6,19 +6,22 @@ use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
 use quittance_common::rules::Facts;
 use quittance_common::shop::reservation::EXPIRED;
-use quittance_common::shop::{
-    Books, Hold, Outgoing, OutgoingTo, PaymentRecord, Recorded, Shop, ShopError, SubjectKey,
-};
+use quittance_common::shop::{Books, Hold, PaymentRecord, Recorded, Shop, ShopError, SubjectKey};
 
-use crate::payment::{self, OrderState, Payment, Status};
+use crate::payment::{self, Incoming, OrderState, Payment, Status};
 use crate::terms::Terms;
 use crate::{dispute, payout, subscription};
+use published::Standing;
 use scene::Scene;
 
+mod asking;
 mod cancel;
+mod published;
+mod resolve;
 mod scene;
 
 pub use cancel::{Affected, Cancellation, cancel_order};
+pub use resolve::{Resolved, resolve};
 
 /// What became of an event. Every arm must be matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,20 +96,10 @@ pub async fn apply_under(
         }
     }
     let events = books.events().await?;
-    let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
     let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
     let kind = books.subject().kind();
-    let mut scene = Scene {
-        books: &mut books,
-        terms,
-        now,
-        event,
-        payment: &payment,
-        events: &events,
-        had,
-        done: Vec::new(),
-    };
+    let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
     let record = match record_of(kind, &events) {
         Some(record) => record,
         None => scene.settle().await?,
@@ -114,7 +107,7 @@ pub async fn apply_under(
     if terms.tell_merchant && ruling.tells_shop() {
         scene.tell_merchant(&record.flags).await?;
     }
-    let done = scene.done;
+    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
     books.save(&record).await?;
     // The subscription or case that the payment's event tells about as well.
     if let Some(other) = SubjectKey::about(event) {
@@ -124,7 +117,14 @@ pub async fn apply_under(
         }
     }
     if ruling.tells_shop() {
-        books.enqueue(&for_the_shop(event)?).await?;
+        let standing = Standing {
+            flags: &record.flags,
+            refused,
+            settles: payment.settles.as_deref(),
+        };
+        books
+            .enqueue(&published::for_the_shop(event, standing)?)
+            .await?;
     }
     failpoint::hit("fulfiller.before_commit");
     books.commit().await?;
@@ -132,15 +132,19 @@ pub async fn apply_under(
     Ok(Applied::New(done))
 }
 
-/// What the events of a payment mean together, in view of what has become of its order. Locks that
-/// order.
+/// What the events of a payment mean together, in view of what has become of its order and what a
+/// person has decided. Locks that order.
 async fn folded(books: &mut Books, events: &[PaymentEvent]) -> Result<Payment, ShopError> {
     let order = if books.order_is_cancelled(events).await? {
         OrderState::Cancelled
     } else {
         OrderState::Open
     };
-    Ok(payment::fold_for(order, events))
+    let verdict = books.verdict().await?;
+    Ok(payment::fold_for(
+        payment::Standing { order, verdict },
+        events,
+    ))
 }
 
 /// What the books say about something that is no payment; `None` for a payment (or a message of
@@ -154,8 +158,8 @@ fn record_of(kind: &str, events: &[PaymentEvent]) -> Option<PaymentRecord> {
     }
 }
 
-/// Releases what a pending payment holds, because it has held it for too long; `None` when it
-/// holds nothing any more. A payment that completes afterwards takes its goods all the same.
+/// Releases what a payment that is not paid holds, because it has held it for too long; `None`
+/// when it was paid meanwhile. A payment that completes afterwards takes its goods all the same.
 pub async fn release_stale(
     shop: &Shop,
     subject: &SubjectKey,
@@ -166,7 +170,7 @@ pub async fn release_stale(
     };
     let events = books.events().await?;
     let payment = folded(&mut books, &events).await?;
-    if payment.status != Status::Pending || !books.note_effect(EXPIRED).await? {
+    if payment.money != Incoming::Unseen || !books.note_effect(EXPIRED).await? {
         books.roll_back().await?;
         return Ok(None);
     }
@@ -181,7 +185,9 @@ pub async fn release_stale(
         done.push(Done { effect, count });
     }
     let mut flags = payment.flags.clone();
-    flags.insert(EXPIRED.to_owned());
+    if payment.status == Status::Pending {
+        flags.insert(EXPIRED.to_owned());
+    }
     books
         .save(&PaymentRecord {
             status: payment.status.as_str(),
@@ -192,27 +198,6 @@ pub async fn release_stale(
         .await?;
     books.commit().await?;
     Ok(Some(done))
-}
-
-/// The event itself, for the queues that the shop binds.
-fn for_the_shop(event: &PaymentEvent) -> Result<Outgoing, ApplyError> {
-    let unreadable = |detail: String| ShopError::Unreadable {
-        what: "payment event",
-        detail,
-    };
-    let json = event
-        .to_json()
-        .map_err(|error| unreadable(error.to_string()))?;
-    Ok(Outgoing {
-        id: event.message_id(),
-        to: OutgoingTo::Payments {
-            routing_key: event.routing_key(),
-        },
-        gateway: event.gateway,
-        account: event.account.clone(),
-        received_at: event.received_at,
-        payload: String::from_utf8(json).map_err(|error| unreadable(error.to_string()))?,
-    })
 }
 
 #[cfg(test)]

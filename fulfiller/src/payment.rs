@@ -18,50 +18,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quittance_common::event::{EventType, Line, PaymentEvent};
-use quittance_common::ids::{Sku, TxnId};
+use quittance_common::ids::Sku;
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
+use quittance_common::shop::Verdict;
+use quittance_common::status::PendingReason;
 
+mod binding;
 mod effects;
 mod ledger;
+mod standing;
 mod status;
 
+use binding::{bound, invoice, sound};
 pub use effects::{Effect, due, effects};
 pub use ledger::Refund;
 use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
+pub(crate) use standing::Incoming;
+pub use standing::{
+    INVOICE_ALREADY_PAID, ORDER_ALREADY_PAID, ORDER_CANCELLED, OrderState, PAID_AFTER_DENIED,
+    PENDING_FOR_CANCELLED, Standing, awaits_a_decision,
+};
 pub use status::Status;
-
-/// That there is money for an order which the shop has cancelled.
-pub const ORDER_CANCELLED: &str = "order_cancelled";
-
-/// That money for such an order is on its way.
-pub const PENDING_FOR_CANCELLED: &str = "pending_for_cancelled_order";
-
-/// Whether the gateway has called a payment completed, and what speaks against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Incoming {
-    /// It has not.
-    Unseen,
-    /// It has, and nothing speaks against it.
-    Sound,
-    /// It was refused as well: for a person.
-    Contradicted,
-    /// Its order was cancelled: for a person.
-    ForCancelled,
-}
-
-/// What has become of the order that a payment is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OrderState {
-    /// It stands, or there is none.
-    #[default]
-    Open,
-    /// The shop has cancelled it.
-    Cancelled,
-}
-
-/// That a payment was refused as well as completed.
-const PAID_AFTER_DENIED: &str = "paid_after_denied";
 
 /// A payment after all of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,11 +54,17 @@ pub struct Payment {
     pub lines: BTreeMap<Sku, i64>,
     /// What a person should see, as reason codes.
     pub flags: BTreeSet<String>,
-    /// The order that this payment settles: the one that the checks bound it to, or else its
-    /// invoice; only when it is paid and not one of a series (renewals repeat the invoice).
+    /// The order that this payment settles: the one that the checks bound it to; only when it is
+    /// paid and not one of a series (renewals repeat the first payment's order).
     pub settles: Option<String>,
-    /// What has become of the order that it is for.
-    pub(crate) order: OrderState,
+    /// The order that it was bound to, whatever speaks against it.
+    pub(crate) claims: Option<String>,
+    /// The invoice of a paid one that no check has bound to an order.
+    pub(crate) invoice: Option<String>,
+    /// What happened to it that a person hears of each time: a flag, and the reversal or case.
+    pub(crate) raised: BTreeSet<(&'static str, String)>,
+    /// What is known about it beside its events.
+    pub(crate) standing: Standing,
     /// Whether the money was there at some time, and what speaks against it.
     pub(crate) money: Incoming,
     /// Refunds of a payment that is known to be paid.
@@ -94,9 +78,10 @@ pub fn fold(events: &[PaymentEvent]) -> Payment {
     fold_for(OrderState::Open, events)
 }
 
-/// The same where something is known about the order that the payment is for. It makes no
-/// difference whether the order was cancelled before the events or between them.
-pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
+/// The same where something is known about the payment beside its events. It makes no difference
+/// whether its order was cancelled, or a person decided, before the events or between them.
+pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payment {
+    let standing = standing.into();
     let mut sorted: Vec<&PaymentEvent> = events.iter().collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     let of = |wanted: EventType| {
@@ -112,10 +97,11 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
         .collect();
     let refusal = sorted
         .iter()
+        .filter(|event| !is_of_an_open_authorization(event, &sorted))
         .filter_map(|event| Status::of_refusal(event.event_type))
         .max_by_key(|status| status.weight());
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
-    let sound = sound(&sorted, &completed, order, &mut flags);
+    let sound = sound(&sorted, &completed, standing, &mut flags);
     let pending: Vec<&PaymentEvent> = of(EventType::Pending).collect();
     // The payment's own events say what it is about; the highest rank wins.
     let telling: Vec<&PaymentEvent> = sound
@@ -130,20 +116,19 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
                 .filter(|e| Status::of_refusal(e.event_type).is_some()),
         )
         .collect();
+    let counted = if sound.is_empty() { &completed } else { &sound };
     let gross =
-        captured(&sound, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
+        captured(counted, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
     let authorized = pending.iter().find_map(|event| event.data.gross);
     let asked = telling.iter().find_map(|event| event.data.asked);
     mark_captures(&sound, gross, authorized, asked, &mut flags);
-    let paid = !sound.is_empty();
-
     let refunds = refunds(&sorted, gross, &mut flags);
     let refunded = sum(&refunds);
     let refunded_in_full = is_full(gross, refunded, &mut flags);
     let reversed = is_reversed(&sorted, &mut flags);
     mark(&sorted, &completed, &mut flags);
     let lines = lines(&telling, &mut flags);
-    let settles = settles(&sound, &mut flags);
+    let settles = bound(&sound, &mut flags);
 
     let status = match (completed.is_empty(), refusal) {
         _ if reversed => Status::Reversed,
@@ -154,20 +139,21 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
         (true, None) if !pending.is_empty() => Status::Pending,
         (true, None) => Status::Noted,
     };
-    if order == OrderState::Cancelled && !completed.is_empty() {
+    if standing.is_cancelled() && !completed.is_empty() {
         flags.insert(ORDER_CANCELLED.to_owned());
-    } else if order == OrderState::Cancelled && status == Status::Pending {
+    } else if standing.is_cancelled() && status == Status::Pending {
         flags.insert(PENDING_FOR_CANCELLED.to_owned());
+    }
+    if standing.verdict != Verdict::Open {
+        flags.insert(standing.verdict.as_str().to_owned());
     }
     Payment {
         status,
-        order,
-        money: match order {
-            _ if completed.is_empty() => Incoming::Unseen,
-            OrderState::Cancelled => Incoming::ForCancelled,
-            OrderState::Open if paid => Incoming::Sound,
-            OrderState::Open => Incoming::Contradicted,
-        },
+        standing,
+        money: standing.money(&completed, &sound),
+        claims: bound(&completed, &mut BTreeSet::new()),
+        invoice: invoice(&sound),
+        raised: raised(&sorted),
         gross,
         refunded,
         lines,
@@ -178,17 +164,22 @@ pub fn fold_for(order: OrderState, events: &[PaymentEvent]) -> Payment {
     }
 }
 
-/// The order that these completed events settle: the one that the checks bound them to, or else
-/// their invoice.
-fn settles(sound: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<String> {
-    let orders = sound.iter().map(|event| &event.data.order);
-    let bound: BTreeSet<_> = orders.filter_map(|order| order.bound.as_ref()).collect();
-    if bound.len() > 1 {
-        flags.insert("settles_another_order".to_owned());
+/// Whether `event` refuses a capture of an authorisation that is known: that counts for itself
+/// alone, and another capture may follow. The authorisation's own end counts.
+fn is_of_an_open_authorization(event: &PaymentEvent, all: &[&PaymentEvent]) -> bool {
+    if !matches!(event.event_type, EventType::Denied | EventType::Failed) {
+        return false;
     }
-    sound
-        .iter()
-        .find_map(|event| event.order_ref().map(str::to_owned))
+    let Some(parent) = &event.data.parent_txn_id else {
+        return false;
+    };
+    all.iter().any(|other| {
+        let waits = matches!(
+            other.data.pending_reason,
+            Some(PendingReason::Authorization | PendingReason::Order)
+        );
+        waits && txn(other) == parent.as_str() && txn(other) != txn(event)
+    })
 }
 
 /// The transaction that an event is its own of, where it has one.
@@ -198,35 +189,6 @@ fn txn(event: &PaymentEvent) -> &str {
         .txn_id
         .as_ref()
         .map_or(event.key.as_str(), |txn| txn.as_str())
-}
-
-/// The completed events that nothing speaks against. Against one speaks any refusal of the same
-/// transaction, the authorisation's having been denied or failed, and an order that was cancelled.
-fn sound<'a>(
-    sorted: &[&PaymentEvent],
-    completed: &[&'a PaymentEvent],
-    order: OrderState,
-    flags: &mut BTreeSet<String>,
-) -> Vec<&'a PaymentEvent> {
-    let is_refused = |paid: &PaymentEvent| {
-        sorted.iter().any(|event| match event.event_type {
-            EventType::Voided | EventType::Expired => txn(event) == txn(paid),
-            EventType::Denied | EventType::Failed => {
-                let parent = paid.data.parent_txn_id.as_ref().map(TxnId::as_str);
-                txn(event) == txn(paid) || Some(txn(event)) == parent
-            }
-            _ => false,
-        })
-    };
-    let mut sound = completed.to_vec();
-    sound.retain(|event| {
-        let refused = is_refused(event);
-        if refused {
-            flags.insert(PAID_AFTER_DENIED.to_owned());
-        }
-        !refused && order == OrderState::Open
-    });
-    sound
 }
 
 impl Payment {
@@ -246,6 +208,22 @@ impl Payment {
     pub const fn puts_back(&self) -> bool {
         self.puts_back
     }
+}
+
+/// Each reversal and dispute, and each end of one, by the flag that it raises. They are not taken
+/// back by one another, so that the same are told in every order of arrival.
+fn raised(sorted: &[&PaymentEvent]) -> BTreeSet<(&'static str, String)> {
+    let raised = sorted.iter().filter_map(|event| {
+        let case = || event.data.subject.id().to_owned();
+        match event.event_type {
+            EventType::Reversed => Some(("reversed", txn(event).to_owned())),
+            EventType::ReversalCanceled => Some(("reversal_canceled", txn(event).to_owned())),
+            EventType::DisputeOpened => Some(("disputed", case())),
+            EventType::DisputeAdjusted => Some(("dispute_adjusted", case())),
+            _ => None,
+        }
+    });
+    raised.collect()
 }
 
 /// The remaining flags.

@@ -29,14 +29,19 @@ pub fn permit(
 ) -> Permitted {
     let sold = [Movement::Taken, Movement::Backordered]
         .iter()
-        .any(|movement| had.contains(movement.as_str()));
+        .any(|movement| has_moved(had, *movement));
     let is_paid = effects.contains(&Effect::Stock(Hold::Taken));
     let mut permitted = Permitted::default();
     for effect in effects {
         let name = name(&effect, is_paid);
         let is_had = match effect {
             Effect::Stock(Hold::Taken) => sold,
-            _ => had.contains(&name),
+            // Whatever the rules say of a refusal: what this payment has set aside would be kept
+            // from everybody for good.
+            Effect::Stock(Hold::Nothing) if !is_paid => true,
+            Effect::Stock(Hold::Reserved) => has_moved(had, Movement::Reserved),
+            Effect::Stock(Hold::Nothing) => has_moved(had, Movement::Returned),
+            Effect::Tell(_) => had.contains(&name),
         };
         let marker = marker(&name);
         let was_withheld = had.contains(&marker);
@@ -53,6 +58,14 @@ pub fn permit(
         }
     }
     permitted
+}
+
+/// Whether goods have moved so; of a shop that counts its own stock, whether it was asked to.
+pub(crate) fn has_moved(had: &BTreeSet<String>, movement: Movement) -> bool {
+    had.iter().any(|effect| {
+        let rest = effect.strip_prefix(movement.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    })
 }
 
 /// The effect's name in the books.

@@ -1,11 +1,11 @@
-//! The sweeper: releases what pending payments have set aside for longer than `reserve_for`.
+//! The sweeper: releases what payments that are not paid have set aside for longer than `reserve_for`.
 //! Any number of fulfillers may sweep at once; each reservation is released once.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use quittance_common::clock;
-use quittance_common::shop::Shop;
+use quittance_common::shop::{Shop, SubjectKey};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -60,21 +60,25 @@ impl Sweeper {
         let age = SignedDuration::try_from(self.reserve_for).unwrap_or(SignedDuration::MAX);
         let before = now.checked_sub(age).unwrap_or(Timestamp::MIN);
         let mut released: u64 = 0;
+        let mut after: Option<SubjectKey> = None;
+        // One page behind the other: what cannot be released must not keep others from it.
         loop {
-            let stale = self.shop.stale_reservations(before, AT_ONCE).await?;
-            let mut progress = false;
+            let stale = self
+                .shop
+                .stale_reservations(before, after.as_ref(), AT_ONCE)
+                .await?;
             for subject in &stale {
                 let Some(done) = release_stale(&self.shop, subject, now).await? else {
                     continue;
                 };
-                progress = true;
                 released = released.saturating_add(1);
                 for effect in done {
                     self.metrics.effect(effect.effect, "done");
                 }
             }
-            if !progress {
-                break;
+            match stale.last() {
+                Some(last) => after = Some(last.clone()),
+                None => break,
             }
         }
         Ok(released)

@@ -209,11 +209,12 @@ impl Templates {
             News::Merchant {
                 reasons: codes,
                 quarantined,
+                ..
             } => {
                 by_quarantine = *quarantined;
                 let name = format!("{language}/merchant_reason.txt");
                 for code in codes {
-                    let words = self.fill(&name, &context! { code })?;
+                    let words = self.fill(&name, &context! { code, quarantined })?;
                     reasons.push(context! { code => one_line(code), words => words.trim() });
                 }
             }
@@ -304,6 +305,7 @@ fn sample_news() -> Vec<News> {
         News::Backordered,
         News::Merchant {
             reasons: vec!["reversed".to_owned()],
+            causes: Vec::new(),
             quarantined: false,
         },
     ];

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use quittance_common::rules::Rules;
 use quittance_common::settings::{Restock, Settings, StockDriver};
-pub use quittance_common::shop::flags::waits_for_a_person;
 
 /// Who counts the stock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

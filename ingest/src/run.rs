@@ -52,6 +52,8 @@ pub async fn run(
         .set(i64::try_from(limit).unwrap_or(i64::MAX));
     let door = Door::new(limit, metrics.connections.clone());
     let ingest = Ingest::new(settings, publish, metrics, shell.stop.clone());
+    // The listener is bound: whatever its servers do, ingest answers, if need be with 503.
+    shell.readiness.require("listener", || true);
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "accepting notifications");
     }

@@ -47,6 +47,8 @@ mod tests {
         let metrics = Metrics::new(&QueueNames::default()).unwrap();
         let readiness = Readiness::new();
         metrics.watch_readiness(readiness.clone()).unwrap();
+        assert!(metrics.render().unwrap().contains("\nquittance_ready 0\n"));
+        readiness.require("listener", || true);
         assert!(metrics.render().unwrap().contains("\nquittance_ready 1\n"));
         readiness.drain();
         assert!(metrics.render().unwrap().contains("\nquittance_ready 0\n"));

@@ -6,15 +6,17 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
+use super::family::Absorbed;
 use super::outbox::Outgoing;
 use super::{Shop, ShopError, SubjectKey, family, millis};
 use crate::event::PaymentEvent;
-use crate::ids::AccountId;
 use crate::money::Money;
 
 mod holding;
+mod settling;
 
 pub use holding::StockChange;
+pub use settling::Settlement;
 
 /// The answer to [`Books::record`]. Every arm must be matched: a duplicate cannot be overlooked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,28 +27,6 @@ pub enum Recorded {
     Duplicate,
     /// An event of that key was recorded before, with another meaning.
     Conflict,
-}
-
-/// The answer to [`Books::settle_order`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    /// The subject settles the order, now or since before.
-    Settled,
-    /// Another payment has settled the order.
-    AlreadyPaid,
-    /// The subject has settled another order.
-    AnotherOrder,
-}
-
-impl Settlement {
-    /// What a person should see; `None` when all is well.
-    pub const fn flag(self) -> Option<&'static str> {
-        match self {
-            Self::Settled => None,
-            Self::AlreadyPaid => Some("order_already_paid"),
-            Self::AnotherOrder => Some("settles_another_order"),
-        }
-    }
 }
 
 /// What the books say about a payment after all of its events.
@@ -71,6 +51,8 @@ pub struct Books {
     /// What changes are put down to: the event's key, or blank.
     pub(super) event: String,
     pub(super) now: Timestamp,
+    /// Rows that were taken into the subject's.
+    pub(super) absorbed: Vec<Absorbed>,
 }
 
 impl Shop {
@@ -93,6 +75,7 @@ impl Shop {
             subject,
             event: event.key.to_string(),
             now,
+            absorbed: Vec::new(),
         };
         books.go_to_authorization(event).await?;
         Ok(books)
@@ -180,41 +163,6 @@ impl Books {
         .await
         .map_err(ShopError::during("noting an effect"))?;
         Ok(done.rows_affected() == 1)
-    }
-
-    /// Notes that the subject settles an order of `account`. Unique both ways: an order is settled
-    /// by one subject, and a subject settles one order. Called before stock is moved, by everybody,
-    /// so that locks are taken in one order.
-    pub async fn settle_order(
-        &mut self,
-        account: &AccountId,
-        order: &str,
-    ) -> Result<Settlement, ShopError> {
-        let doing = "settling an order";
-        sqlx::query(
-            "INSERT INTO settlement (account, order_ref, subject, at_ms) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(account.as_str())
-        .bind(order)
-        .bind(self.subject.as_str())
-        .bind(millis(self.now))
-        .execute(&mut *self.tx)
-        .await
-        .map_err(ShopError::during(doing))?;
-        let settled_by: Option<String> =
-            sqlx::query("SELECT subject FROM settlement WHERE account = $1 AND order_ref = $2")
-                .bind(account.as_str())
-                .bind(order)
-                .fetch_optional(&mut *self.tx)
-                .await
-                .and_then(|row| row.map(|row| row.try_get(0)).transpose())
-                .map_err(ShopError::during(doing))?;
-        Ok(match settled_by {
-            Some(subject) if subject == self.subject.as_str() => Settlement::Settled,
-            Some(_) => Settlement::AlreadyPaid,
-            None => Settlement::AnotherOrder,
-        })
     }
 
     /// Writes what the books say about the subject now.

@@ -4,7 +4,7 @@
 //! Rows are locked from the child to the parent, and a payment before what it is about, by
 //! everybody: nobody waits in a circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row as _};
@@ -18,7 +18,7 @@ use crate::event::PaymentEvent;
 const GENERATIONS: usize = 8;
 
 /// What moves when one row's story is found to be a part of another's.
-const MOVES: [&str; 5] = [
+const MOVES: [&str; 7] = [
     "UPDATE event SET subject = $1 WHERE subject = $2",
     "UPDATE stock_move SET subject = $1 WHERE subject = $2",
     "UPDATE outbox SET subject = $1 WHERE subject = $2",
@@ -26,15 +26,31 @@ const MOVES: [&str; 5] = [
     // A payment settles one order: the authorisation's own stays.
     "UPDATE settlement SET subject = $1 WHERE subject = $2 \
      AND NOT EXISTS (SELECT 1 FROM settlement s WHERE s.subject = $1)",
+    "UPDATE invoice_use SET subject = $1 WHERE subject = $2",
+    "UPDATE resolution SET subject = $1 WHERE subject = $2 AND NOT EXISTS \
+     (SELECT 1 FROM resolution r WHERE r.subject = $1 AND r.verdict = resolution.verdict)",
 ];
 
 /// What is not moved but forgotten with the row itself.
-const FORGOTTEN: [&str; 4] = [
+const FORGOTTEN: [&str; 5] = [
+    "DELETE FROM resolution WHERE subject = $1",
     "DELETE FROM settlement WHERE subject = $1",
     "DELETE FROM effect WHERE subject = $1",
     "DELETE FROM stock_line WHERE subject = $1",
     "DELETE FROM payment WHERE subject = $1",
 ];
+
+/// A row that was found to be a part of another's, as it was.
+#[derive(Debug, Clone)]
+pub struct Absorbed {
+    /// Its name.
+    pub subject: SubjectKey,
+    /// The effects that it had. Requests to a shop that counts its own stock are not the other
+    /// row's: they named this one.
+    pub effects: BTreeSet<String>,
+    /// Its events.
+    pub events: Vec<PaymentEvent>,
+}
 
 const DOING: &str = "joining a capture to its authorisation";
 
@@ -84,6 +100,11 @@ impl Books {
         Ok(())
     }
 
+    /// The rows that were taken into the subject's by this transaction; each is told once.
+    pub fn take_absorbed(&mut self) -> Vec<Absorbed> {
+        std::mem::take(&mut self.absorbed)
+    }
+
     /// Notes whose capture the locked row is, unless that is known or would make a circle.
     async fn note_capture(&mut self, parent: &SubjectKey) -> Result<(), ShopError> {
         let mut above = Some(parent.clone());
@@ -120,6 +141,12 @@ impl Books {
     }
 
     async fn move_to(&mut self, parent: SubjectKey) -> Result<(), ShopError> {
+        let absorbed = Absorbed {
+            subject: self.subject.clone(),
+            effects: self.effects().await?,
+            events: self.events().await?,
+        };
+        self.absorbed.push(absorbed);
         // What was set aside for the capture alone is set aside again for both, once.
         self.hold(&BTreeMap::new(), Hold::Nothing).await?;
         for sql in MOVES {
@@ -133,6 +160,7 @@ impl Books {
         sqlx::query(
             "INSERT INTO effect (subject, effect, event_key, at) \
              SELECT $1, effect, event_key, at FROM effect WHERE subject = $2 \
+             AND effect NOT LIKE 'stock%:%' \
              ON CONFLICT (subject, effect) DO NOTHING",
         )
         .bind(parent.as_str())

@@ -19,6 +19,8 @@ pub struct PaymentFilter {
     pub kind: Option<String>,
     /// Only those with this flag.
     pub flag: Option<String>,
+    /// Only those with any flag.
+    pub flagged: bool,
     /// At most so many, newest first; 1000 when `None`.
     pub limit: Option<u32>,
 }
@@ -66,12 +68,13 @@ impl Shop {
         let rows = sqlx::query(row::payments_where!(
             "($1 = '' OR p.status = $1) AND ($2 = '' OR p.account = $2) \
              AND ($3 = '' OR p.flags LIKE '%' || $3 || '%') AND ($4 = '' OR p.kind = $4) \
-             ORDER BY p.last_at DESC, p.subject LIMIT $5"
+             AND ($5 = 0 OR p.flags <> '[]') ORDER BY p.last_at DESC, p.subject LIMIT $6"
         ))
         .bind(filter.status.clone().unwrap_or_default())
         .bind(filter.account.clone().unwrap_or_default())
         .bind(flag.unwrap_or_default())
         .bind(filter.kind.clone().unwrap_or_default())
+        .bind(i64::from(filter.flagged))
         .bind(i64::from(filter.limit.unwrap_or(1000)))
         .fetch_all(self.pool().await?)
         .await

@@ -11,10 +11,11 @@ pub const EXPIRED: &str = "reservation_expired";
 
 impl Shop {
     /// At most `limit` payments that have reserved before `before`, still hold something, and have
-    /// not been released for their age; the oldest first.
+    /// not been released for their age; by name, those behind `after`.
     pub async fn stale_reservations(
         &self,
         before: Timestamp,
+        after: Option<&SubjectKey>,
         limit: u32,
     ) -> Result<Vec<SubjectKey>, ShopError> {
         let doing = "looking for old reservations";
@@ -23,10 +24,11 @@ impl Shop {
              AND EXISTS (SELECT 1 FROM stock_line l WHERE l.subject = e.subject \
              AND l.hold = 'reserved') \
              AND NOT EXISTS (SELECT 1 FROM effect x WHERE x.subject = e.subject \
-             AND x.effect = $2) ORDER BY e.at, e.subject LIMIT $3",
+             AND x.effect = $2) AND e.subject > $3 ORDER BY e.subject LIMIT $4",
         )
         .bind(millis(before))
         .bind(EXPIRED)
+        .bind(after.map_or("", SubjectKey::as_str))
         .bind(i64::from(limit))
         .fetch_all(self.pool().await?)
         .await
@@ -63,6 +65,7 @@ impl Shop {
             subject: subject.clone(),
             event: String::new(),
             now,
+            absorbed: Vec::new(),
         }))
     }
 }

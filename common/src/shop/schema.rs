@@ -5,11 +5,12 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
 use super::{Dialect, ShopError};
 
 /// The steps: version N is reached by running step N. Only ever appended to.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
+    include_str!("schema/v5.sql"),
 ];
 
 /// Any number; the same in every process that guards this schema.
@@ -90,6 +91,8 @@ mod tests {
             "INSERT INTO schema_version (version) VALUES (1)",
             "INSERT INTO payment VALUES ('p:T1', 'paypal', 'live', 'default', 'payment', 'T1', \
              'completed', 1, 0, 'EUR', '[]', 0, 0, 1)",
+            "INSERT INTO event VALUES ('k', 'f', 'p:T1', 'completed', 'T1', 'ipn', 'm', 0, 0, \
+             '{\"order\":{\"bound\":\"1001\"}}')",
             "INSERT INTO settled_order VALUES ('default', '1001', 'p:T1')",
         ] {
             sqlx::query(statement)
@@ -111,6 +114,65 @@ mod tests {
             .unwrap();
         assert_eq!(row.get::<i64, _>(0), 0);
         let mut connection = pool.acquire().await.unwrap();
-        assert_eq!(version(&mut connection).await.unwrap(), 4);
+        assert_eq!(version(&mut connection).await.unwrap(), 5);
+    }
+    #[tokio::test]
+    async fn of_the_settlements_of_version_4_those_of_bound_orders_stay_one_an_order() {
+        sqlx::any::install_default_drivers();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.sqlite");
+        let pool = AnyPool::connect(&format!("sqlite://{}?mode=rwc", file.display()))
+            .await
+            .unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        version(&mut connection).await.unwrap();
+        for step in &STEPS[..4] {
+            run(&mut connection, step).await.unwrap();
+        }
+        sqlx::query("INSERT INTO schema_version (version) VALUES (4)")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        for (nth, (txn, account, order, json)) in [
+            ("T1", "eu", "1001", r#"{"order":{"bound":"1001"}}"#),
+            ("T2", "us", "1001", r#"{"order":{"bound":"1001"}}"#),
+            (
+                "T3",
+                "eu",
+                "1002",
+                r#"{"order":{"invoice":"1002","custom":"\"bound\":"}}"#,
+            ),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            for statement in [
+                format!(
+                    "INSERT INTO payment VALUES ('{txn}', 'paypal', 'live', '{account}', \
+                     'payment', '{txn}', 'completed', 1, 0, 'EUR', '[]', 0, 0, 1)"
+                ),
+                format!(
+                    "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, \
+                     message_id, received_at, applied_at, json) VALUES ('{txn}', 'f', '{txn}', \
+                     'completed', '{txn}', 'ipn', 'm', 0, 0, '{json}')"
+                ),
+                format!("INSERT INTO settlement VALUES ('{account}', '{order}', '{txn}', {nth})"),
+            ] {
+                sqlx::query(AssertSqlSafe(statement))
+                    .execute(&mut *connection)
+                    .await
+                    .unwrap();
+            }
+        }
+        drop(connection);
+        apply(&pool, Dialect::Sqlite).await.unwrap();
+        let read = async |sql: &'static str| -> Vec<(String, String)> {
+            let rows = sqlx::query(sql).fetch_all(&pool).await.unwrap();
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        let settled = read("SELECT order_ref, subject FROM settlement").await;
+        assert_eq!(settled, [("1001".to_owned(), "T1".to_owned())]);
+        let named = read("SELECT invoice, subject FROM invoice_use").await;
+        assert_eq!(named, [("1002".to_owned(), "T3".to_owned())]);
     }
 }

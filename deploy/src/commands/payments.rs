@@ -1,10 +1,12 @@
 //! `quittance payments`: what the books say about payments.
 
+mod decide;
+
 use std::io::Write;
 
 use clap::Subcommand;
 use quittance_common::ids::TxnId;
-use quittance_common::shop::{ParkedRow, ParkedState, ReleaseOutcome};
+use quittance_common::shop::{ParkedRow, ParkedState, ReleaseOutcome, Verdict};
 
 use super::{Context, Exit};
 use crate::operator;
@@ -29,6 +31,9 @@ pub(crate) enum Command {
         /// Only those with this flag, such as `backorder`.
         #[arg(long)]
         flag: Option<String>,
+        /// Only those with a flag that a person must look at before the goods go.
+        #[arg(long)]
+        flagged: bool,
         /// At most so many.
         #[arg(long, value_name = "N")]
         limit: Option<u32>,
@@ -51,6 +56,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
     },
+    /// Accept a payment that the books hold back (`order_already_paid`, `order_cancelled`,
+    /// `paid_after_denied`): its goods are taken, the customer is thanked, and it settles its order
+    /// unless another payment has.
+    Accept(decide::Arguments),
+    /// Close a payment that the books hold back: what it holds goes back, its order is free, and
+    /// nobody is told. A refund is made at the gateway.
+    Close(decide::Arguments),
     /// The whole story of one payment, subscription, case or payout: every message, decision and
     /// effect, in order.
     Show {
@@ -60,13 +72,21 @@ pub(crate) enum Command {
 }
 
 pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
-    let books = Books::open(&context.settings.load()?).await?;
+    let settings = context.settings.load()?;
+    let books = Books::open(&settings).await?;
     match command {
+        Command::Accept(arguments) => {
+            return decide::decide(Verdict::Accepted, arguments, &settings, context).await;
+        }
+        Command::Close(arguments) => {
+            return decide::decide(Verdict::Closed, arguments, &settings, context).await;
+        }
         Command::List {
             status,
             account,
             kind,
             flag,
+            flagged,
             limit,
         } => {
             let query = PaymentQuery {
@@ -74,6 +94,7 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
                 account,
                 kind,
                 flag,
+                flagged,
                 limit,
             };
             let rows = books.payments(&query).await?;

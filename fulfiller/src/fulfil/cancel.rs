@@ -66,20 +66,10 @@ async fn reconsider(
         books.roll_back().await?;
         return Ok(None);
     };
-    let had = books.effects().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
-    let mut scene = Scene {
-        books: &mut books,
-        terms,
-        now,
-        event,
-        payment: &payment,
-        events: &events,
-        had,
-        done: Vec::new(),
-    };
+    let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
     let record = scene.settle().await?;
-    let done = scene.done;
+    let done = std::mem::take(&mut scene.done);
     books.save(&record).await?;
     books.commit().await?;
     Ok(Some(Affected {

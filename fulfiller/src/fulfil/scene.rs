@@ -1,18 +1,20 @@
 //! The effects of one payment, had within the transaction of one event.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use quittance_common::event::{Payer, PaymentEvent};
+use jiff::Timestamp;
+use quittance_common::event::PaymentEvent;
+use quittance_common::shop::flags::is_told;
 use quittance_common::shop::reservation::EXPIRED;
-use quittance_common::shop::{Books, Hold, Movement, PaymentRecord};
+use quittance_common::shop::{Books, Hold, Movement, PaymentRecord, Verdict};
 
 use super::{ApplyError, Done};
-use crate::announcement::{self, Announcement, News, StockItem, StockRequest};
-use crate::payment::{self, Effect, Payment, Status};
-use crate::policy::{self, Permitted};
-use crate::terms::{StockBy, Terms, waits_for_a_person};
+use crate::announcement::{self, Announcement, News};
+use crate::payment::{
+    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, Payment, Status,
+};
+use crate::policy::{self, Permitted, has_moved};
+use crate::terms::{StockBy, Terms};
 
 /// That the merchant was told of a flag, as an effect.
 fn merchant_effect(flag: &str) -> String {
@@ -31,22 +33,62 @@ pub(super) struct Scene<'a> {
     pub(super) had: BTreeSet<String>,
     /// By this event.
     pub(super) done: Vec<Done>,
+    /// Whether the payment may not be taken for its order's.
+    pub(super) refused: bool,
+}
+
+impl<'a> Scene<'a> {
+    /// With the effects that the payment has had before.
+    pub(super) async fn open(
+        books: &'a mut Books,
+        terms: &'a Terms,
+        now: Timestamp,
+        event: &'a PaymentEvent,
+        payment: &'a Payment,
+        events: &'a [PaymentEvent],
+    ) -> Result<Self, ApplyError> {
+        let had = books.effects().await?;
+        Ok(Self {
+            books,
+            terms,
+            now,
+            event,
+            payment,
+            events,
+            had,
+            done: Vec::new(),
+            refused: false,
+        })
+    }
 }
 
 impl Scene<'_> {
     /// Brings the payment to the state that its events mean together.
     pub(super) async fn settle(&mut self) -> Result<PaymentRecord, ApplyError> {
         // Before stock is moved, so that locks are taken in one order.
-        let refused = match &self.payment.settles {
-            Some(order) => {
+        let against = self.settle_order().await?;
+        let refused = against.is_some();
+        self.refused = refused
+            || matches!(
+                self.payment.money,
+                Incoming::Contradicted | Incoming::ForCancelled | Incoming::Closed
+            );
+        let is_repeated = match &self.payment.invoice {
+            Some(invoice) => {
                 let account = &self.event.account;
-                self.books.settle_order(account, order).await?.flag()
+                !self.books.use_invoice(account, invoice).await?
             }
-            None => None,
+            None => false,
         };
-        self.carry_out(refused.is_none()).await?;
+        if self.terms.stock == StockBy::Http {
+            for part in self.books.take_absorbed() {
+                self.give_up(&part).await?;
+            }
+        }
+        self.carry_out(!refused).await?;
         let mut flags = self.payment.flags.clone();
-        flags.extend(refused.map(str::to_owned));
+        flags.extend(against.map(str::to_owned));
+        flags.extend(is_repeated.then(|| INVOICE_ALREADY_PAID.to_owned()));
         flags.extend(self.books.stock_flags().await?);
         if self.payment.status == Status::Pending && self.had.contains(EXPIRED) {
             flags.insert(EXPIRED.to_owned());
@@ -59,19 +101,47 @@ impl Scene<'_> {
         })
     }
 
+    /// Has the payment settle the order that it was bound to; what a person should see where it
+    /// does not.
+    async fn settle_order(&mut self) -> Result<Option<&'static str>, ApplyError> {
+        let payment = self.payment;
+        if payment.money == Incoming::Closed {
+            self.books.free_order().await?;
+            return Ok(None);
+        }
+        if let Some(order) = &payment.settles {
+            let against = self.books.settle_order(order).await?.flag();
+            // A person knows that the order was paid before, and wants this one to count as well.
+            let is_waived = payment.standing.verdict == Verdict::Accepted;
+            return Ok(against.filter(|flag| !(is_waived && *flag == ORDER_ALREADY_PAID)));
+        }
+        // For a person anyhow, who must not find the goods of an order gone twice.
+        if payment.money == Incoming::Contradicted
+            && let Some(order) = &payment.claims
+            && self.books.is_settled_by_another(order).await?
+        {
+            return Ok(Some(ORDER_ALREADY_PAID));
+        }
+        Ok(None)
+    }
+
     /// Has every effect that the payment should have had and has not, as far as the rules let it.
     /// One that does not settle its order gets no goods and is not thanked for: a person decides;
     /// money that goes back is told.
     async fn carry_out(&mut self, settles: bool) -> Result<(), ApplyError> {
         let effects = payment::effects(self.payment, self.events);
-        let is_sold = self.had.contains(Movement::Taken.as_str());
-        for effect in self.permitted(effects).await? {
+        let is_sold = has_moved(&self.had, Movement::Taken);
+        let effects = self.permitted(effects).await?;
+        let puts_back = effects.contains(&Effect::Stock(Hold::Nothing));
+        for effect in effects {
             match effect {
                 // Sold before, and put back: not to be taken only to be put back again. Or sold
                 // before for the order that it settled: another one gets nothing.
-                Effect::Stock(Hold::Taken) if is_sold && (self.payment.puts_back() || !settles) => {
+                Effect::Stock(Hold::Taken) if is_sold && (puts_back || !settles) => {}
+                // Given back in full before it was sold: there is nothing to sell, or to be short of.
+                Effect::Stock(Hold::Taken) if !settles || puts_back => {
+                    self.bring_stock(Hold::Nothing).await?;
                 }
-                Effect::Stock(Hold::Taken) if !settles => self.bring_stock(Hold::Nothing).await?,
                 Effect::Tell(News::Received) if !settles => {}
                 // Set aside for too long already: the goods are free until the money comes.
                 Effect::Stock(Hold::Reserved) if self.had.contains(EXPIRED) => {}
@@ -115,43 +185,6 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Announces what the shop should do with its stock; each request once a payment.
-    async fn ask_for_stock(&mut self, hold: Hold) -> Result<(), ApplyError> {
-        let items: Vec<StockItem> = self
-            .payment
-            .lines
-            .iter()
-            .map(|(sku, quantity)| StockItem {
-                sku: sku.clone(),
-                quantity: *quantity,
-            })
-            .collect();
-        let Some(request) = request_for(hold, &self.had).filter(|_| !items.is_empty()) else {
-            return Ok(());
-        };
-        let before = REQUESTS
-            .iter()
-            .filter(|other| self.had.contains(other.movement().as_str()))
-            .count();
-        let count = items
-            .iter()
-            .fold(0_i64, |sum, item| sum.saturating_add(item.quantity));
-        let news = News::Stock {
-            request,
-            sequence: u32::try_from(before.saturating_add(1)).unwrap_or(u32::MAX),
-            items,
-            reserve_until: (request == StockRequest::Reserve)
-                .then(|| end_of(self.now, self.terms.reserve_for)),
-        };
-        self.note(request.movement().as_str(), count).await?;
-        let mut announcement =
-            Announcement::new(news, self.books.subject(), self.payment, self.events);
-        // Who paid is not the stock-keeper's business.
-        announcement.payer = Payer::default();
-        announcement.lines = Vec::new();
-        self.enqueue(&announcement).await
-    }
-
     async fn tell(&mut self, news: News) -> Result<(), ApplyError> {
         let effect = news.effect();
         if self.had.contains(&effect) {
@@ -167,16 +200,32 @@ impl Scene<'_> {
         self.enqueue(&announcement).await
     }
 
-    /// One mail for all of `flags` that is new and waits for a person.
+    /// One mail for all of `flags` that is new and waits for a person. Of a payment's reversals
+    /// and disputes each is told.
     pub(super) async fn tell_merchant(
         &mut self,
         flags: &BTreeSet<String>,
     ) -> Result<(), ApplyError> {
-        let reasons: Vec<String> = flags
-            .iter()
-            .filter(|flag| waits_for_a_person(flag) && !self.had.contains(&merchant_effect(flag)))
-            .cloned()
+        let is_payment = self.books.subject().kind() == "payment";
+        let raised = is_payment.then_some(&self.payment.raised);
+        let each: BTreeSet<&str> = raised
+            .into_iter()
+            .flatten()
+            .map(|(flag, _)| *flag)
             .collect();
+        let once = flags.iter().filter(|flag| !each.contains(flag.as_str()));
+        let reasons: BTreeSet<String> = once
+            .filter(|flag| is_told(flag))
+            .cloned()
+            .chain(
+                raised
+                    .into_iter()
+                    .flatten()
+                    .map(|(flag, of)| format!("{flag}:{of}")),
+            )
+            .filter(|reason| !self.had.contains(&merchant_effect(reason)))
+            .collect();
+        let reasons: Vec<String> = reasons.into_iter().collect();
         if reasons.is_empty() {
             return Ok(());
         }
@@ -199,40 +248,11 @@ impl Scene<'_> {
         Ok(())
     }
 
-    async fn enqueue(&mut self, announcement: &Announcement) -> Result<(), ApplyError> {
+    pub(super) async fn enqueue(&mut self, announcement: &Announcement) -> Result<(), ApplyError> {
         let event = self.event;
         let announcement = announcement.clone().in_trace(event.trace);
         let outgoing =
             announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
         Ok(self.books.enqueue(&outgoing).await?)
     }
-}
-
-const REQUESTS: [StockRequest; 4] = [
-    StockRequest::Reserve,
-    StockRequest::Take,
-    StockRequest::Release,
-    StockRequest::Restock,
-];
-
-/// When something that is set aside at `now` is free again.
-fn end_of(now: Timestamp, reserve_for: Duration) -> Timestamp {
-    SignedDuration::try_from(reserve_for)
-        .ok()
-        .and_then(|wait| now.checked_add(wait).ok())
-        .unwrap_or(Timestamp::MAX)
-}
-
-/// What brings a shop's stock to `hold`, after what it was asked for before. Pure.
-fn request_for(hold: Hold, had: &BTreeSet<String>) -> Option<StockRequest> {
-    let asked = |request: StockRequest| had.contains(request.movement().as_str());
-    let (reserved, taken) = (asked(StockRequest::Reserve), asked(StockRequest::Take));
-    let request = match hold {
-        Hold::Reserved if !taken => StockRequest::Reserve,
-        Hold::Taken => StockRequest::Take,
-        Hold::Nothing if taken => StockRequest::Restock,
-        Hold::Nothing if reserved => StockRequest::Release,
-        Hold::Reserved | Hold::Nothing => return None,
-    };
-    (!asked(request)).then_some(request)
 }

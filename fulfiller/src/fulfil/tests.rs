@@ -6,6 +6,8 @@ mod cancel;
 mod captures;
 mod once;
 mod orders;
+mod published;
+mod resolve;
 mod stock;
 mod told;
 
@@ -13,7 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quittance_common::event::EventType;
-use quittance_common::shop::{PaymentFilter, PaymentRow};
+use quittance_common::shop::{OutgoingTo, PaymentFilter, PaymentRow};
 use quittance_common::status::PendingReason;
 
 use super::*;

@@ -4,7 +4,7 @@ use quittance_common::event::{EventType, PaymentEvent};
 use quittance_common::shop::Hold;
 use quittance_common::status::PendingReason;
 
-use super::{Incoming, OrderState, Payment, Status};
+use super::{Incoming, Payment, Status};
 use crate::announcement::News;
 
 /// One thing to be done for a payment, once.
@@ -36,14 +36,14 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
         return effects;
     }
     match payment.status {
-        Status::Pending if payment.order == OrderState::Open => vec![
+        Status::Pending if !payment.standing.is_cancelled() => vec![
             Effect::Stock(Hold::Reserved),
             Effect::Tell(News::Pending {
                 reason: pending_reason(events),
             }),
         ],
-        // Refused; for an order that was cancelled (money is for a person); reversed before it was ever paid; or
-        // nothing known: whatever was set aside is given back.
+        // Refused; for an order that was cancelled (money is for a person); closed by one;
+        // reversed before it was ever paid; or nothing known: whatever is held is given back.
         Status::Pending
         | Status::Denied
         | Status::Failed

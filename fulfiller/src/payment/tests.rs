@@ -179,6 +179,41 @@ fn a_capture_takes_what_its_authorisation_reserved_and_no_more() {
 }
 
 #[test]
+fn more_captured_than_was_authorised_is_for_a_person() {
+    let mut authorized = event(EventType::Pending, "A", "A");
+    authorized.data.pending_reason = Some(PendingReason::Authorization);
+    let twice = [
+        authorized,
+        capture("A", "C1", 2000),
+        capture("A", "C2", 2000),
+    ];
+    let payment = fold(&twice);
+    assert_eq!(payment.gross, Some(eur(4000)));
+    assert_eq!(flags(&payment), ["over_captured"]);
+    assert!(fold(&twice[..2]).flags.is_empty());
+}
+
+#[test]
+fn a_denied_capture_counts_for_itself_while_its_authorisation_is_open() {
+    let mut authorized = event(EventType::Pending, "A", "A");
+    authorized.data.pending_reason = Some(PendingReason::Authorization);
+    let mut denied = capture("A", "C1", 2000);
+    denied.event_type = EventType::Denied;
+    denied.key = "pp:sandbox:C1:denied".parse().unwrap();
+    let mut events = vec![denied, authorized];
+    let open = fold(&events);
+    assert_eq!(open.status, Status::Pending);
+    assert!(effects(&open, &events).contains(&Effect::Stock(Hold::Reserved)));
+    events.push(capture("A", "C2", 2000));
+    let paid = fold(&events);
+    assert_eq!(paid.status, Status::Completed);
+    assert!(paid.flags.is_empty(), "{:?}", paid.flags);
+    events.pop();
+    events.push(event(EventType::Voided, "A", "A"));
+    assert_eq!(fold(&events).status, Status::Voided);
+}
+
+#[test]
 fn an_authorisation_that_ends_after_its_capture_takes_nothing_back() {
     for ended in [EventType::Voided, EventType::Expired] {
         let events = [capture("A", "C", 2000), event(ended, "A", "A")];
@@ -291,8 +326,10 @@ proptest! {
             let again = shuffled[repeated.index(shuffled.len())].clone();
             shuffled.push(again);
         }
-        for order in [OrderState::Open, OrderState::Cancelled] {
-            let (one, other) = (fold_for(order, &events), fold_for(order, &shuffled));
+        let standings = [OrderState::Open, OrderState::Cancelled].map(Standing::from);
+        let decided = [Verdict::Closed, Verdict::Accepted].map(Standing::from);
+        for standing in standings.into_iter().chain(decided) {
+            let (one, other) = (fold_for(standing, &events), fold_for(standing, &shuffled));
             prop_assert_eq!(&one, &other);
             prop_assert_eq!(effects(&one, &events), effects(&other, &shuffled));
             prop_assert_eq!(due(&one), due(&other));

@@ -225,3 +225,16 @@ async fn the_built_in_table_says_what_is_done() {
         assert_eq!(mail, said.notify, "{event_type}");
     }
 }
+
+/// Whatever a rule makes of refusals: what this payment has set aside is nobody's to keep.
+#[tokio::test]
+async fn a_rule_that_records_refusals_only_still_releases_what_was_set_aside() {
+    let rules = ruled(Some("payment.denied"), None, Ruling::Record);
+    let events = [
+        event(EventType::Pending, "T", "T"),
+        event(EventType::Denied, "T", "T"),
+    ];
+    let (row, stock, _) = applied(&rules, &events).await;
+    assert_eq!(stock, (10, 0, 0));
+    assert!(!row.effects.contains(&"mail_failed".to_owned()), "{row:?}");
+}

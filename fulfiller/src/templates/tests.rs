@@ -151,6 +151,7 @@ fn the_merchant_is_told_every_reason_in_the_default_language() {
     let reasons = vec!["disputed".into(), "reversed".into()];
     let news = News::Merchant {
         reasons,
+        causes: Vec::new(),
         quarantined: false,
     };
     let words = built_in().render(&announcement(news, "DE")).unwrap();
@@ -161,6 +162,28 @@ fn the_merchant_is_told_every_reason_in_the_default_language() {
         );
         assert!(part.contains("quittance payments show T1"), "{part}");
     }
+}
+
+#[test]
+fn only_what_is_in_quarantine_had_no_effect_and_a_contradiction_keeps_its_goods() {
+    let told = |country: &str, reason: &str, quarantined: bool| {
+        let news = News::Merchant {
+            reasons: vec![reason.to_owned()],
+            causes: Vec::new(),
+            quarantined,
+        };
+        built_in()
+            .render(&announcement(news, country))
+            .unwrap()
+            .text
+    };
+    for reason in ["amount_mismatch", "receiver_mismatch", "unmatched_item"] {
+        assert!(told("GB", reason, true).contains("had no effect"));
+        assert!(!told("GB", reason, false).contains("had no effect"));
+    }
+    let kept = told("GB", "paid_after_denied", false);
+    assert!(!kept.contains("Nothing was sold"), "{kept}");
+    assert!(kept.contains("payments accept"), "{kept}");
 }
 
 /// Trap 33.
@@ -181,6 +204,7 @@ fn trap_33_markup_and_line_breaks_in_names_items_and_invoices_are_only_text() {
     };
     let merchant = News::Merchant {
         reasons: vec![evil.into()],
+        causes: Vec::new(),
         quarantined: true,
     };
     let all = [

@@ -49,11 +49,14 @@ pub(super) async fn old_personal_data_goes_and_effects_stay_single(shop: &Shop) 
     );
     assert!(of("AGED-2").await.details_removed_at.is_empty());
 
-    // A second payment for its order, and a refund of it, are what they would have been.
+    // A second payment with its invoice, and a refund of it, are what they would have been.
     let mut second = completed("AGED-3", &["aged"], 1);
     second.data.order.invoice = Some("AGED-ORDER".into());
     apply_at_last(shop, &second).await;
-    assert_eq!(payment(shop, "AGED-3").await.flags, ["order_already_paid"]);
+    assert_eq!(
+        payment(shop, "AGED-3").await.flags,
+        ["invoice_already_paid"]
+    );
     let refund = event(EventType::Refunded, "AGED-1", "AGED-1R", -2000);
     apply_at_last(shop, &refund).await;
     assert_eq!(payment(shop, "AGED-1").await.status, "refunded");

@@ -78,15 +78,14 @@ pub(super) async fn one_transaction_at_once_settles_one_order_of_many(shop: &Sho
 
 /// The same of the books alone, where a transaction asks for one order after another.
 pub(super) async fn the_books_let_a_subject_settle_one_order(shop: &Shop) {
-    let account = "default".parse().unwrap();
     let event = completed("BOOKSONE", &[], 1);
     let tasks = (0..TASKS).map(|n| {
-        let (event, account) = (&event, &account);
+        let event = &event;
         async move {
             let mut books = shop.begin(event, clock::now()).await.unwrap();
             let order = format!("order-of-books-{n}");
-            let settlement = books.settle_order(account, &order).await.unwrap();
-            let again = books.settle_order(account, &order).await.unwrap();
+            let settlement = books.settle_order(&order).await.unwrap();
+            let again = books.settle_order(&order).await.unwrap();
             assert_eq!(settlement, again);
             books.commit().await.unwrap();
             settlement

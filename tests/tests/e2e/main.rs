@@ -27,6 +27,7 @@ mod payments;
 mod pipeline;
 mod rabbitmq;
 mod receipt;
+mod resolutions;
 mod returns;
 mod rolling;
 mod rules;

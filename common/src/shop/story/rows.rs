@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::shop::{DecisionRow, ParkedRow, PaymentRow};
+use crate::shop::{DecisionRow, ParkedRow, PaymentRow, ResolutionRow};
 
 /// Everything about one payment: `quittance payments show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,6 +14,8 @@ pub struct PaymentStory {
     pub history: Vec<EventRow>,
     /// What the stages decided about each message, and why, by time.
     pub decisions: Vec<DecisionRow>,
+    /// What people have decided about it, and why, by time.
+    pub resolutions: Vec<ResolutionRow>,
     /// Each effect, by time.
     pub effect_states: Vec<EffectRow>,
     /// Each change of stock.

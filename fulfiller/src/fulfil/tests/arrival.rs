@@ -1,6 +1,10 @@
 //! Every order of arrival, tried out.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::announcement::{News, StockRequest};
+use crate::terms::StockBy;
 
 /// What the payment is, without what depends on the way there: that it was set aside, put back
 /// and told about while it was pending, or while it looked refused.
@@ -19,12 +23,15 @@ async fn lasting(shop: &Shop) -> (PaymentRow, BTreeSet<String>, (i64, i64, i64))
     };
     row.effects.retain(|effect| !of_the_way(effect));
     // Told on the way: that an authorisation ended, while its capture was not known; and one of
-    // both, where a payment was refused as well as paid and is for a person.
+    // both, where a payment was refused as well as paid and is for a person. And that something was
+    // owed, before all of the money went back.
     let refused = ["denied", "failed", "expired", "voided"].contains(&row.status.as_str());
     let contradictory = row.flags.contains(&"paid_after_denied".to_owned());
+    let gone = row.status == "refunded";
     row.effects.retain(|effect| match effect.as_str() {
         "mail_failed" => refused,
-        "mail_received" | "mail_backordered" => !contradictory,
+        "mail_received" => !contradictory,
+        "mail_backordered" => !contradictory && !gone,
         _ => true,
     });
     row.effects.sort();
@@ -52,7 +59,8 @@ async fn told(shop: &Shop) -> Vec<String> {
         .filter(|effect| match effect.as_str() {
             "mail_pending" => false,
             "mail_failed" => refused,
-            "mail_received" | "mail_backordered" => !contradictory,
+            "mail_received" => !contradictory,
+            "mail_backordered" => !contradictory && row.status != "refunded",
             _ => true,
         })
         .collect();
@@ -155,6 +163,32 @@ fn families() -> Vec<Vec<PaymentEvent>> {
     ]
 }
 
+/// The same of captures with fates of their own.
+fn capture_families() -> Vec<Vec<PaymentEvent>> {
+    vec![
+        // The first capture is given back in full before the second is heard of.
+        vec![
+            authorized("A"),
+            capture("A", "C1", 1200),
+            refund("C1", "R1", 1200),
+            capture("A", "C2", 800),
+        ],
+        // A capture is denied, and another one is not.
+        vec![
+            authorized("A"),
+            denied_capture("A", "C1"),
+            capture("A", "C2", 2000),
+        ],
+    ]
+}
+
+fn denied_capture(authorization: &str, txn: &str) -> PaymentEvent {
+    let mut denied = capture(authorization, txn, 2000);
+    denied.event_type = EventType::Denied;
+    denied.key = format!("pp:sandbox:{txn}:payment.denied").parse().unwrap();
+    denied
+}
+
 /// The same of payments that were refused, ended or taken back before they were paid.
 fn refused_families() -> Vec<Vec<PaymentEvent>> {
     let pending = event(EventType::Pending, "T", "T");
@@ -184,7 +218,11 @@ fn refused_families() -> Vec<Vec<PaymentEvent>> {
 
 #[tokio::test]
 async fn every_order_of_arrival_leaves_the_same_books_stock_and_notifications() {
-    for events in families().into_iter().chain(refused_families()) {
+    for events in families()
+        .into_iter()
+        .chain(refused_families())
+        .chain(capture_families())
+    {
         let mut expected = None;
         for mut order in permutations(&events) {
             for (event, second) in order.iter_mut().zip(0..) {
@@ -202,6 +240,81 @@ async fn every_order_of_arrival_leaves_the_same_books_stock_and_notifications() 
             let expected = expected.get_or_insert_with(|| outcome.clone());
             let keys: Vec<&str> = order.iter().map(|event| event.key.as_str()).collect();
             assert_eq!(&outcome, expected, "{keys:?}");
+        }
+    }
+}
+
+/// What is left in a shop of five mugs that does what it is asked for, each row's requests by
+/// their numbers.
+async fn counted_by_the_shop(shop: &Shop) -> i64 {
+    let mut requests: Vec<(String, u32, StockRequest, i64)> = announced(shop, at(1000))
+        .await
+        .into_iter()
+        .filter_map(|told| match told.news {
+            News::Stock {
+                request,
+                sequence,
+                items,
+                ..
+            } => Some((told.subject, sequence, request, items[0].quantity)),
+            _ => None,
+        })
+        .collect();
+    requests.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+    let numbers: BTreeSet<(&str, u32)> = requests
+        .iter()
+        .map(|(subject, sequence, ..)| (subject.as_str(), *sequence))
+        .collect();
+    assert_eq!(numbers.len(), requests.len(), "each has its own number");
+    let (mut on_hand, mut held) = (5, BTreeMap::new());
+    for (subject, _, request, count) in requests {
+        let held: &mut (i64, i64) = held.entry(subject).or_default();
+        match request {
+            StockRequest::Reserve => held.0 += count,
+            StockRequest::Release => held.0 -= count,
+            StockRequest::Take => {
+                held.0 = 0;
+                held.1 += count;
+            }
+            StockRequest::Restock => held.1 -= count,
+        }
+        assert!(held.0 >= 0 && held.1 >= 0);
+    }
+    for (reserved, taken) in held.into_values() {
+        on_hand -= reserved + taken;
+    }
+    on_hand
+}
+
+#[tokio::test]
+async fn a_shop_that_counts_its_own_stock_ends_with_the_same_as_ours_in_every_order() {
+    let terms = Terms {
+        stock: StockBy::Http,
+        ..Terms::default()
+    };
+    let mut joined = event(EventType::Pending, "C", "C");
+    joined.received_at = at(0);
+    let late = vec![joined, authorized("A"), capture("A", "C", 2000)];
+    for events in families()
+        .into_iter()
+        .chain(refused_families())
+        .chain(capture_families())
+        .chain([late])
+    {
+        for order in permutations(&events) {
+            let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+            let (ours, theirs) = (shop(&folders[0], 5).await, shop(&folders[1], 5).await);
+            for event in &order {
+                apply(&ours, event, at(1)).await.unwrap();
+                apply_under(&terms, &theirs, event, at(1)).await.unwrap();
+            }
+            let (on_hand, reserved, _) = mugs(&ours).await;
+            let keys: Vec<&str> = order.iter().map(|event| event.key.as_str()).collect();
+            assert_eq!(
+                counted_by_the_shop(&theirs).await,
+                on_hand - reserved,
+                "{keys:?}"
+            );
         }
     }
 }

@@ -26,6 +26,8 @@ async fn a_second_payment_for_the_same_order_is_flagged_and_a_renewal_is_not() {
         ("T3", TxnType::SubscrPayment),
     ] {
         let mut completed = event(EventType::Completed, txn, txn);
+        let is_renewal = txn_type == TxnType::SubscrPayment;
+        completed.data.order.bound = "A-1".parse().ok().filter(|_| !is_renewal);
         completed.data.order.invoice = Some("A-1".into());
         completed.data.txn_type = Some(txn_type);
         apply(&shop, &completed, at(1)).await.unwrap();
@@ -111,4 +113,40 @@ async fn of_two_payments_for_one_order_at_the_same_time_one_gets_the_goods() {
         ..PaymentFilter::default()
     };
     assert_eq!(shops[0].payments(&flagged).await.unwrap().len(), 5);
+}
+
+/// Anybody can write the number of somebody else's order into the invoice of what he pays himself.
+#[tokio::test]
+async fn an_invoice_that_no_check_has_bound_settles_nothing_and_blocks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for txn in ["EVE1", "EVE2"] {
+        let mut eve = event(EventType::Completed, txn, txn);
+        eve.data.order.invoice = Some("1001".into());
+        apply(&shop, &eve, at(1)).await.unwrap();
+    }
+    assert_eq!(mugs(&shop).await, (6, 0, 0), "both were paid for");
+    assert!(flags_of(&shop, "EVE1").await.is_empty());
+    assert_eq!(flags_of(&shop, "EVE2").await, ["invoice_already_paid"]);
+    let mut bob = for_order("BOB", "1001");
+    bob.data.order.invoice = Some("1001".into());
+    let Applied::New(done) = apply(&shop, &bob, at(2)).await.unwrap() else {
+        panic!("new")
+    };
+    assert!(done.iter().any(|done| done.effect == "mail_received"));
+    assert!(flags_of(&shop, "BOB").await.is_empty());
+    assert_eq!(mugs(&shop).await, (4, 0, 0));
+}
+
+#[tokio::test]
+async fn an_order_that_is_paid_to_two_accounts_is_settled_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    for (txn, account) in [("T1", "eu"), ("T2", "us")] {
+        let mut paid = for_order(txn, "1001");
+        paid.account = account.parse().unwrap();
+        apply(&shop, &paid, at(1)).await.unwrap();
+    }
+    assert_eq!(flags_of(&shop, "T2").await, ["order_already_paid"]);
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
 }

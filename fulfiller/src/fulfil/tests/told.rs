@@ -75,5 +75,65 @@ async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one(
         .await
         .unwrap();
     let told = of_merchant(&announced(&shop, at(1000)).await);
-    assert_eq!(told, ["mail_merchant:disputed+reversed"]);
+    assert_eq!(told, ["mail_merchant:disputed:C+reversed:V"]);
+}
+
+/// Whom the merchant's mails are about: each reversal and each dispute, in every order.
+#[tokio::test]
+async fn every_reversal_and_every_dispute_is_told_once_whatever_the_order() {
+    let events = [
+        event(EventType::Reversed, "T", "V1"),
+        event(EventType::ReversalCanceled, "T", "W"),
+        event(EventType::Reversed, "T", "V2"),
+        dispute(EventType::DisputeOpened, "T", "PP-1"),
+        dispute(EventType::DisputeOpened, "T", "PP-2"),
+    ];
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    for order in arrival::permutations(&events) {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 9).await;
+        for event in &order {
+            apply_under(&terms, &shop, event, at(1)).await.unwrap();
+        }
+        let mut causes: Vec<String> = announced(&shop, at(100))
+            .await
+            .iter()
+            .map(|told| told.news.effect())
+            .filter_map(|effect| effect.strip_prefix("mail_merchant:").map(str::to_owned))
+            .collect();
+        causes.sort();
+        assert_eq!(
+            causes,
+            [
+                "disputed:PP-1",
+                "disputed:PP-2",
+                "reversal_canceled:W",
+                "reversed:V1",
+                "reversed:V2"
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_buyer_of_what_was_given_back_before_it_was_sold_is_not_told_that_it_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 0).await;
+    for event in [
+        refund("T", "R", 2000),
+        event(EventType::Completed, "T", "T"),
+    ] {
+        apply(&shop, &event, at(1)).await.unwrap();
+    }
+    let told: Vec<String> = announced(&shop, at(100))
+        .await
+        .iter()
+        .map(|told| told.news.effect())
+        .collect();
+    assert!(!told.contains(&"mail_backordered".to_owned()), "{told:?}");
+    let row = only_payment(&shop).await;
+    assert!(!row.effects.iter().any(|effect| effect.starts_with("stock")));
 }
