@@ -8,7 +8,8 @@
 //! | `POST /control/faults` | breaks the endpoint on demand |
 //! | `GET /control/postbacks`, `/control/sent`, `/` | what happened |
 //!
-//! It has no secrets and no authentication: it belongs on a loopback address.
+//! It has no secrets and no authentication: it belongs on a loopback address, and is controlled, and
+//! sends, to nowhere else unless it is allowed to.
 
 mod checkout;
 mod connection;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use quittance_common::event::Environment;
@@ -55,8 +57,8 @@ pub struct Options {
     pub environment: Environment,
     /// How long the bank takes to pay an eCheck, before it is divided by the scale.
     pub echeck_clears_after: Duration,
-    /// Whether a checkout may send to other machines than this one; without it nobody can make
-    /// the stand-in knock at strangers' doors.
+    /// Whether it may send to other machines than this one, and be controlled under other names
+    /// than a loopback one; without it nobody can make it knock at strangers' doors.
     pub allow_remote: bool,
 }
 
@@ -264,6 +266,14 @@ impl SandboxHandle {
 
 /// The whole HTTP interface.
 fn router(shared: Shared) -> Router {
+    let controls = Router::new()
+        .route("/control/send", post(control::send))
+        .route("/control/register", post(control::register))
+        .route("/control/faults", post(control::faults))
+        .route("/control/postbacks", get(control::postbacks))
+        .route("/control/sent", get(control::sent))
+        .route("/", get(control::page))
+        .layer(from_fn_with_state(shared.clone(), control::guard));
     Router::new()
         .route(
             "/cgi-bin/webscr",
@@ -271,11 +281,6 @@ fn router(shared: Shared) -> Router {
         )
         .route("/checkout/{id}", post(checkout::choose))
         .route("/style.css", get(checkout::style))
-        .route("/control/send", post(control::send))
-        .route("/control/register", post(control::register))
-        .route("/control/faults", post(control::faults))
-        .route("/control/postbacks", get(control::postbacks))
-        .route("/control/sent", get(control::sent))
-        .route("/", get(control::page))
+        .merge(controls)
         .with_state(shared)
 }

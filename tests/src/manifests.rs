@@ -11,6 +11,9 @@ use std::fmt;
 
 use serde_json::Value;
 
+/// What orders are signed with, and their signatures checked.
+const ORDERS_SECRET: &str = "QUITTANCE_ORDERS__SECRET_FILE";
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -54,6 +57,25 @@ pub fn check(objects: &[Value]) -> Vec<Finding> {
         workload::check(deployment, objects, &mut report);
         scaling::check_number(deployment, objects, &mut report);
     }
+    let jobs: Vec<&Value> = of_kind(objects, "Job").collect();
+    report.expect(
+        jobs.iter().any(|one| name(one) == "quittance-topology"),
+        "topology",
+        "no Job quittance-topology: the broker gets no policies",
+    );
+    for job in jobs {
+        workload::check_job(job, objects, &mut report);
+    }
+    let signing = |who: &str| {
+        deployments
+            .iter()
+            .any(|one| name(one) == who && workload::has_variable(one, ORDERS_SECRET))
+    };
+    report.expect(
+        signing("quittance-ingest") == signing("quittance-verifier"),
+        "signatures",
+        "orders are signed by ingest and checked by the verifier, with one secret",
+    );
     scaling::check(objects, &mut report);
     flows::check(objects, &mut report);
     check_namespace(objects, &mut report);
@@ -119,11 +141,18 @@ fn of_kind<'a>(objects: &'a [Value], wanted: &'static str) -> impl Iterator<Item
     objects.iter().filter(move |one| kind(one) == wanted)
 }
 
+/// Everything that makes pods.
+fn workloads(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects
+        .iter()
+        .filter(|one| matches!(kind(one), "Deployment" | "Job"))
+}
+
 fn exists(objects: &[Value], wanted: &'static str, called: &str) -> bool {
     of_kind(objects, wanted).any(|one| name(one) == called)
 }
 
-/// Whether the labels of a Deployment's pods are what a selector (`matchLabels`) asks for. An
+/// Whether the labels of a workload's pods are what a selector (`matchLabels`) asks for. An
 /// empty selector selects everything, which nobody means.
 fn selects(selector: Option<&Value>, deployment: &Value) -> bool {
     let labels = deployment.pointer("/spec/template/metadata/labels");

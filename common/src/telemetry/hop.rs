@@ -48,7 +48,9 @@ impl Hop {
     pub fn taken_in(message: &Message, incoming: Option<TraceContext>) -> Self {
         let context = context_of(message).unwrap_or_else(|| TraceContext::of_message(message.id));
         let stage = StageName::Ingest;
-        let log = tracing::info_span!(
+        // As an error, here and below: a filter of `warn` leaves out spans below that, and with them
+        // what tells the message's way.
+        let log = tracing::error_span!(
             "accept",
             stage = stage.as_str(),
             message.id = %message.id,
@@ -63,7 +65,7 @@ impl Hop {
         let context = parent
             .unwrap_or_else(|| TraceContext::of_message(message.id))
             .child(span);
-        let log = tracing::info_span!(
+        let log = tracing::error_span!(
             "deliver",
             stage = stage.as_str(),
             message.id = %message.id,
@@ -165,5 +167,17 @@ mod tests {
             assert_eq!(hop.context(), own.child(7));
             assert_eq!(hop.record.parent, None);
         }
+    }
+
+    #[test]
+    fn a_log_of_warnings_alone_has_the_trace_too() {
+        let filter = tracing_subscriber::EnvFilter::new("warn");
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let message = message(None);
+            let accepted = Hop::taken_in(&message, None).log_span();
+            let delivered = Hop::delivered(StageName::Verifier, &message, false, 7).log_span();
+            assert!(!accepted.is_disabled() && !delivered.is_disabled());
+        });
     }
 }

@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
     /// How long the bank takes to pay an eCheck, before it is divided by the time scale.
     #[arg(long, value_name = "DURATION", default_value = "5days", value_parser = humantime::parse_duration)]
     echeck_clears_after: Duration,
-    /// Let the checkout send notifications and buyers to other machines than this one.
+    /// Let it send notifications and buyers to other machines than this one, and be controlled under
+    /// other names than localhost.
     #[arg(long)]
     allow_remote: bool,
 }

@@ -117,13 +117,22 @@ impl Child {
             .is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
     }
 
+    /// Whether it runs, or has ended and was not waited for.
+    fn is_there(&self) -> bool {
+        stat(self.pid).is_some_and(|(_, started)| started == self.started)
+    }
+
     /// Asks it to end, and kills it when it has not within its grace; then whatever it left in its
-    /// process group.
+    /// process group. When it was gone before, the number may be anybody's: nothing is signalled.
     ///
     /// # Errors
     /// When it cannot be signalled, or is still there after having been killed.
     pub async fn end(&self) -> anyhow::Result<()> {
         let pid = Pid::from_raw(self.pid).context("not a process id")?;
+        // As long as it is there, even as a zombie, nobody else can have its number.
+        if !self.is_there() {
+            return Ok(());
+        }
         if self.is_running() {
             let asked = match self.role {
                 // PostgreSQL's fast shutdown; SIGTERM would wait for every connection.
@@ -146,7 +155,7 @@ impl Child {
                 );
             }
         }
-        // While nobody else leads a group of that number, what is left in it was started by ours.
+        // What is left in its group was started by it.
         if stat(self.pid).is_none_or(|(_, started)| started == self.started) {
             kill_process_group(pid, Signal::KILL).ok();
         }
@@ -218,6 +227,18 @@ mod tests {
         assert!(!child.is_running());
         let left = stat(grandchild).is_some_and(|(state, _)| state != 'Z');
         assert!(!left, "the grandchild still runs");
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_leader_was_gone_before_is_left_alone() {
+        let (_folder, child) = shell(Role::Gateway, "sleep 600 & echo $!");
+        let left = printed(&child).await;
+        let pid = Pid::from_raw(child.pid).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        child.end().await.unwrap();
+        let runs = stat(left).is_some_and(|(state, _)| state != 'Z');
+        kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
+        assert!(runs, "somebody's process was killed");
     }
 
     #[tokio::test]

@@ -12,7 +12,8 @@ use super::child::Child;
 use super::plan::Plan;
 
 const FILE: &str = "state.json";
-const LOCK: &str = "lock";
+/// What is locked; empty.
+pub(super) const LOCK: &str = "lock";
 
 /// What was started, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

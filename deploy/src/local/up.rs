@@ -16,8 +16,8 @@ use rustix::process::geteuid;
 use super::child::Child;
 use super::down;
 use super::packages::Packages;
-use super::plan::{Instances, Plan};
-use super::state::{Lock, State};
+use super::plan::{Instances, PLAN, Plan};
+use super::state::{LOCK, Lock, State};
 use starter::Starter;
 
 /// How long one question may take.
@@ -55,6 +55,7 @@ pub async fn up(
         State::forget(&folder)?;
     }
     let plan = Plan::of(&folder, instances)?;
+    furnish(&folder)?;
     let mut starter = Starter {
         state: State::new(plan),
         folder,
@@ -123,25 +124,28 @@ fn without_settings(command: &mut Command) {
     }
 }
 
-/// Makes the folder, and sees to it that PostgreSQL's user can get there.
+/// What PostgreSQL's user must pass through when we are root is nobody else's otherwise.
+fn mode() -> u32 {
+    if geteuid().is_root() { 0o711 } else { 0o700 }
+}
+
+/// Makes the folder, or finds that it is empty or ours, and sees to it that PostgreSQL's user can
+/// get there. A folder that holds anything else is not touched: `down --purge` would delete it.
 fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
-    let is_root = geteuid().is_root();
-    // Passwords of the servers are known to everybody; the folder is the owner's alone.
-    let mode = if is_root { 0o711 } else { 0o700 };
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(mode)
+        .mode(mode())
         .create(folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
     let folder = folder.canonicalize()?;
-    for name in ["logs", "rabbitmq", "redis", "postgres"] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(folder.join(name))?;
-    }
-    if is_root {
-        for parent in folder.ancestors() {
+    ensure!(
+        is_ours(&folder)?,
+        "{} is not empty and was not made by `quittance up`: choose another --dir, one that is \
+         empty or does not exist",
+        folder.display()
+    );
+    if geteuid().is_root() {
+        for parent in folder.ancestors().skip(1) {
             let mode = fs::metadata(parent)?.permissions().mode();
             ensure!(
                 mode & 0o001 != 0,
@@ -151,5 +155,89 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
             );
         }
     }
+    // Also of one that was there: the passwords of the servers are known to everybody.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(mode()))?;
     Ok(folder)
+}
+
+/// Whether `up` has been there, or nobody. A start that was killed at once leaves the lock.
+fn is_ours(folder: &Path) -> anyhow::Result<bool> {
+    if folder.join(PLAN).is_file() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != LOCK || entry.metadata()?.len() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The folders of the servers. After the plan is written, so that a folder with data is one with a
+/// plan.
+fn furnish(folder: &Path) -> anyhow::Result<()> {
+    for name in ["logs", "rabbitmq", "redis", "postgres"] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode())
+            .create(folder.join(name))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of the tests, which everybody may pass through.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    }
+
+    fn mode_of(folder: &Path) -> u32 {
+        fs::metadata(folder).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_with_somebody_elses_files_is_refused_and_left_as_it_is() {
+        let folder = folder();
+        let file = folder.path().join("thesis.txt");
+        fs::write(&file, "years of work").unwrap();
+        let error = prepare(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not empty"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(file).unwrap(), "years of work");
+        assert_eq!(mode_of(folder.path()), 0o755);
+    }
+
+    #[test]
+    fn a_file_of_ours_in_name_only_does_not_make_a_folder_ours() {
+        let folder = folder();
+        fs::write(folder.path().join(LOCK), "somebody's").unwrap();
+        assert!(prepare(folder.path()).is_err());
+    }
+
+    #[test]
+    fn an_empty_folder_becomes_ours_and_its_owners_alone() {
+        let folder = folder();
+        prepare(folder.path()).unwrap();
+        assert_eq!(mode_of(folder.path()), mode());
+        // Killed between the lock and the plan, and with the plan.
+        drop(Lock::take(folder.path()).unwrap());
+        prepare(folder.path()).unwrap();
+        fs::write(folder.path().join(PLAN), "{}").unwrap();
+        fs::write(folder.path().join("other"), "more").unwrap();
+        prepare(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_new_folder_is_made_with_its_parents() {
+        let folder = folder();
+        let new = folder.path().join("new");
+        assert_eq!(prepare(&new).unwrap(), new.canonicalize().unwrap());
+        assert_eq!(mode_of(&new), mode());
+    }
 }

@@ -1,12 +1,14 @@
 //! The stand-in's own interface: send, register, break, look.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use bytes::Bytes;
 use quittance_common::html::escaped;
+use quittance_common::http::is_loopback;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -43,6 +45,11 @@ pub(crate) enum OrderError {
     Base64(#[from] base64::DecodeError),
     #[error("`to` is not a URL: {0}")]
     To(#[from] url::ParseError),
+    #[error(
+        "`to` names another machine: the sandbox sends to this one only, unless it is started \
+         with --allow-remote"
+    )]
+    Remote,
 }
 
 impl IntoResponse for OrderError {
@@ -50,6 +57,22 @@ impl IntoResponse for OrderError {
         let error = json!({ "error": self.to_string() });
         (StatusCode::BAD_REQUEST, Json(error)).into_response()
     }
+}
+
+/// Lets nobody in who does not ask this machine by one of its loopback names: a page of a stranger
+/// in a browser here could otherwise give orders under a name of its own that points here.
+pub(crate) async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let asked = host
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| Url::parse(&format!("http://{host}/")).ok());
+    if shared.options.allow_remote || asked.is_some_and(|url| is_loopback(&url)) {
+        return next.run(request).await;
+    }
+    let error = "the sandbox is controlled as `localhost` only, unless it is started with \
+                 --allow-remote";
+    let error = json!({ "error": error });
+    (StatusCode::FORBIDDEN, Json(error)).into_response()
 }
 
 /// The exact bytes that an order means.
@@ -80,6 +103,9 @@ pub(crate) async fn send(
 ) -> Result<Response, OrderError> {
     let body = bytes_of(order.body, order.body_base64)?;
     let to = Url::parse(&order.to)?;
+    if !shared.options.allow_remote && !is_loopback(&to) {
+        return Err(OrderError::Remote);
+    }
     let (id, post) = shared.send(to, body, order.resend).await;
     Ok(Json(json!({ "id": id, "status": post.status, "error": post.error })).into_response())
 }

@@ -235,3 +235,43 @@ async fn the_control_interface_sends_exact_bytes_and_reports_them() {
     assert_eq!(list["count"], 2);
     assert_eq!(list["postbacks"][1]["outcome"], "fault");
 }
+
+#[tokio::test]
+async fn an_order_to_send_to_another_machine_is_refused_and_nothing_becomes_genuine() {
+    let sandbox = started().await;
+    let order = serde_json::json!({"to": "http://192.0.2.1/ipn/paypal", "body": "txn_id=T1"});
+    let response = client()
+        .unwrap()
+        .post(format!("http://{}/control/send", sandbox.address()))
+        .header("content-type", "application/json")
+        .body(order.to_string())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(response.text().await.unwrap().contains("--allow-remote"));
+    assert!(sandbox.sent().is_empty());
+}
+
+#[tokio::test]
+async fn it_is_controlled_under_a_loopback_name_only() {
+    let sandbox = started().await;
+    let port = sandbox.address().port();
+    let own = [format!("localhost:{port}"), format!("127.0.0.1:{port}")];
+    let foreign = [
+        format!("evil.example:{port}"),
+        format!("localhost:{port}@evil.example"),
+    ];
+    for (hosts, status) in [(own, 200), (foreign, 403)] {
+        for host in hosts {
+            for path in ["/control/sent", "/"] {
+                let asked = client()
+                    .unwrap()
+                    .get(format!("http://{}{path}", sandbox.address()))
+                    .header("host", &host)
+                    .send();
+                assert_eq!(asked.await.unwrap().status(), status, "{host}");
+            }
+        }
+    }
+}

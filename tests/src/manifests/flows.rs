@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Report, items, name, of_kind, selects, text};
+use super::{Report, items, name, number, of_kind, selects, text, workloads};
 
 /// Which way a connection goes, as seen from the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ impl Way {
     }
 }
 
-/// AMQP without TLS: for a broker of one's own, on one's own machine.
-const PLAIN_AMQP: u16 = 5672;
+/// AMQP and the HTTP API without TLS: for a broker of one's own, on one's own machine.
+const PLAIN: [i64; 2] = [5672, 15672];
 
 /// What a pod may do to the internet: ask the gateway, and send mail.
 const OUTSIDE: [(&str, &[i64]); 3] = [
@@ -64,12 +64,13 @@ fn needed(stage: &str) -> &'static [Flow] {
             (Way::Egress, "5432", "TCP", "postgresql"),
             (Way::Egress, "465", "TCP", "0.0.0.0/0"),
         ],
+        "quittance-topology" => &[(Way::Egress, "15671", "TCP", "rabbitmq")],
         _ => &[],
     }
 }
 
 pub(super) fn check(objects: &[Value], report: &mut Report) {
-    for deployment in of_kind(objects, "Deployment") {
+    for deployment in workloads(objects) {
         let policies: Vec<&Value> = of_kind(objects, "NetworkPolicy")
             .filter(|policy| selects(policy.pointer("/spec/podSelector/matchLabels"), deployment))
             .collect();
@@ -94,16 +95,16 @@ pub(super) fn check(objects: &[Value], report: &mut Report) {
     }
     let with_operator = of_kind(objects, "RabbitmqCluster").next().is_some();
     for policy in of_kind(objects, "NetworkPolicy") {
-        // Names as well as passwords go over that port.
+        // Names as well as passwords go over those ports.
         let plain = items(policy, "/spec/egress")
             .flat_map(|rule| items(rule, "/ports"))
-            .any(|port| port.get("port") == Some(&Value::from(PLAIN_AMQP)));
+            .any(|port| number(port, "/port").is_some_and(|port| PLAIN.contains(&port)));
         report.expect(
             !(plain && with_operator),
             "plaintext",
-            format!("{} lets AMQP without TLS out", name(policy)),
+            format!("{} lets out what is not encrypted", name(policy)),
         );
-        let used = of_kind(objects, "Deployment")
+        let used = workloads(objects)
             .any(|one| selects(policy.pointer("/spec/podSelector/matchLabels"), one));
         report.expect(
             used,

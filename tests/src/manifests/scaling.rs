@@ -174,7 +174,22 @@ fn scaled_object(scaled: &Value, objects: &[Value], report: &mut Report) {
         let value: i64 = text(trigger, "/metadata/value").parse().unwrap_or(0);
         report.expect(value > IN_HAND, "queue-length", format!("{who}: {value}"));
         let access = text(trigger, "/authenticationRef/name");
-        let there = exists(objects, "TriggerAuthentication", access);
-        report.expect(there, "scaler-access", format!("{who}: no `{access}`"));
+        let there = of_kind(objects, "TriggerAuthentication").find(|one| name(one) == access);
+        report.expect(
+            there.is_some(),
+            "scaler-access",
+            format!("{who}: no `{access}`"),
+        );
+        for parameter in ["host", "username", "password", "ca"] {
+            let given = there
+                .into_iter()
+                .flat_map(|one| items(one, "/spec/secretTargetRef"))
+                .any(|one| text(one, "/parameter") == parameter);
+            report.expect(
+                given,
+                "scaler-access",
+                format!("{access} gives no {parameter}"),
+            );
+        }
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use quittance_common::settings::{Settings, keys};
 use serde_json::{Value, json};
 
-use super::{Report, exists, items, name, number, of_kind, port_named, selects, text};
+use super::{Report, exists, items, kind, name, number, of_kind, port_named, selects, text};
 
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
+/// Where the settings are mounted.
+const SETTINGS: &str = "/etc/quittance/quittance.toml";
 /// A process ends at most this long after its grace; the same again is margin.
 const CLOSING: i64 = 5;
 /// What a liveness probe must tolerate: a restart mends no server.
@@ -60,6 +62,34 @@ pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) 
     match settings(deployment, objects) {
         Ok(settings) => against_settings(deployment, &settings, report),
         Err(error) => report.expect(false, "settings", format!("{who}: {error}")),
+    }
+}
+
+/// A Job that is done again after a failure, and gone some time after its end.
+pub(super) fn check_job(job: &Value, objects: &[Value], report: &mut Report) {
+    let who = name(job);
+    let again = text(job, &format!("{POD}/restartPolicy")) == "OnFailure"
+        && number(job, "/spec/backoffLimit").is_some_and(|times| times >= 6);
+    report.expect(again, "job", format!("{who} is given up too soon"));
+    let gone = number(job, "/spec/ttlSecondsAfterFinished").is_some();
+    report.expect(gone, "job", format!("{who} is in the way of the next"));
+    let right = job.pointer(&format!("{CONTAINER}/args"))
+        == Some(&json!(["topology", "apply", "--config", SETTINGS]));
+    report.expect(right, "job", format!("{who} does something else"));
+    fixed_values(job, report);
+    command(job, report);
+    resources(job, report);
+    image(job, objects, report);
+    let account = text(job, &format!("{POD}/serviceAccountName"));
+    report.expect(
+        exists(objects, "ServiceAccount", account),
+        "service-account",
+        format!("{who}: there is no `{account}`"),
+    );
+    volumes(job, objects, report);
+    environment(job, report);
+    if let Err(error) = settings(job, objects) {
+        report.expect(false, "settings", format!("{who}: {error}"));
     }
 }
 
@@ -164,7 +194,11 @@ fn fixed_values(deployment: &Value, report: &mut Report) {
             json!("quittance"),
         ),
     ];
+    let job = kind(deployment) == "Job";
     for (rule, pointer, right) in right {
+        if job && rule == "rollout" {
+            continue;
+        }
         let found = deployment.pointer(&pointer).unwrap_or(&Value::Null);
         let what = format!("{} has {found} at {pointer}, not {right}", name(deployment));
         report.expect(*found == right, rule, what);
@@ -173,7 +207,13 @@ fn fixed_values(deployment: &Value, report: &mut Report) {
 
 fn command(deployment: &Value, report: &mut Report) {
     let stage = name(deployment).trim_start_matches("quittance-");
-    let command = json!([format!("/usr/local/bin/{stage}")]);
+    // The Job is a command of the tool.
+    let program = if stage == "topology" {
+        "quittance"
+    } else {
+        stage
+    };
+    let command = json!([format!("/usr/local/bin/{program}")]);
     let found = deployment.pointer(&format!("{CONTAINER}/command"));
     report.expect(
         found == Some(&command),
@@ -278,6 +318,7 @@ fn environment(deployment: &Value, report: &mut Report) {
             "account.0.pdt_token",
         ],
         "quittance-verifier" => &["cluster.amqp_url", "cluster.redis_url", "shop_database"],
+        "quittance-topology" => &["cluster.amqp_url", "cluster.management_url"],
         _ => &["cluster.amqp_url", "shop_database", "notify.smtp_url"],
     };
     let mut found = Vec::new();
@@ -308,6 +349,11 @@ fn environment(deployment: &Value, report: &mut Report) {
     }
 }
 
+/// Whether a container is given that variable.
+pub(super) fn has_variable(deployment: &Value, called: &str) -> bool {
+    variables(deployment).any(|(variable, _)| variable == called)
+}
+
 fn variables(deployment: &Value) -> impl Iterator<Item = (&str, &str)> {
     items(deployment, "/spec/template/spec/containers/0/env")
         .map(|variable| (text(variable, "/name"), text(variable, "/value")))
@@ -321,28 +367,29 @@ fn key_of(variable: &str) -> String {
         .replace("__", ".")
 }
 
-/// The settings as the process would read them, with stand-ins for the secrets.
+/// What a secret may look like.
+fn stand_in(variable: &str) -> &'static str {
+    match variable {
+        "QUITTANCE_CLUSTER__AMQP_URL" => "amqps://user:password@rabbitmq:5671/%2f",
+        "QUITTANCE_CLUSTER__REDIS_URL" => "rediss://redis:6379",
+        "QUITTANCE_CLUSTER__MANAGEMENT_URL" => "https://user:password@rabbitmq:15671",
+        "QUITTANCE_SHOP_DATABASE" => "postgres://quittance@postgresql/shop",
+        "QUITTANCE_NOTIFY__SMTP_URL" => "smtps://mail.example",
+        _ => "0123456789abcdef0123456789abcdef",
+    }
+}
+
+/// The settings as the process would read them, with stand-ins for the secrets that it has, and for
+/// no others.
 fn settings(deployment: &Value, objects: &[Value]) -> anyhow::Result<Settings> {
-    let mut environment: BTreeMap<String, String> = BTreeMap::from(
-        [
-            (
-                "QUITTANCE_CLUSTER__AMQP_URL",
-                "amqps://user:password@rabbitmq:5671/%2f",
-            ),
-            ("QUITTANCE_CLUSTER__REDIS_URL", "rediss://redis:6379"),
-            (
-                "QUITTANCE_SHOP_DATABASE",
-                "postgres://quittance@postgresql/shop",
-            ),
-            ("QUITTANCE_NOTIFY__SMTP_URL", "smtps://mail.example"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned())),
-    );
-    let mut file = "";
+    let mut environment = BTreeMap::new();
+    let mut file = SETTINGS;
     for (variable, value) in variables(deployment) {
         if variable == "QUITTANCE_CONFIG" {
             file = value;
-        } else if !variable.ends_with("_FILE") {
+        } else if let Some(secret) = variable.strip_suffix("_FILE") {
+            environment.insert(secret.to_owned(), stand_in(secret).to_owned());
+        } else {
             environment.insert(variable.to_owned(), value.to_owned());
         }
     }
@@ -395,6 +442,11 @@ fn against_settings(deployment: &Value, settings: &Settings, report: &mut Report
         "settings",
         format!("{who} runs the embedded engine"),
     );
+    if who == "quittance-fulfiller"
+        && let Err(error) = outlets(settings)
+    {
+        report.expect(false, "settings", format!("{who}: {error}"));
+    }
     let mut listeners = vec![("admin", settings.admin.listen)];
     if who == "quittance-ingest" {
         listeners.push(("http", settings.ingest.listen));
@@ -412,6 +464,16 @@ fn against_settings(deployment: &Value, settings: &Settings, report: &mut Report
             format!("{who}: nobody reaches {listen} from outside"),
         );
     }
+}
+
+/// Makes what the fulfiller makes of its settings when it starts.
+fn outlets(settings: &Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _inside = runtime.enter();
+    quittance_fulfiller::notify::Outlets::of(settings)?;
+    Ok(())
 }
 
 fn seconds(duration: Duration) -> i64 {
