@@ -279,11 +279,18 @@ impl Work<'_> {
                 publish(self.queues, to, next).await?;
                 failpoint::hit("tool.after_publish");
             }
+            // What is deleted is noted first: after a kill nothing is gone that nobody is named for.
+            let is_deleted = matches!(self.job.sink, Sink::Nothing);
+            if is_deleted {
+                self.audit.message(&id, self.job.outcome)?;
+            }
             // One that is no longer ours comes again and is known again.
             acker.ack().await.ok();
             failpoint::hit("tool.after_ack");
             self.tally.done += 1;
-            self.audit.message(&id, self.job.outcome)?;
+            if !is_deleted {
+                self.audit.message(&id, self.job.outcome)?;
+            }
         }
         Ok(())
     }
@@ -302,31 +309,31 @@ impl Work<'_> {
         self.bar.set_length(meant);
         let (sender, mut messages) = tokio::sync::mpsc::channel(BATCH);
         let reading = tokio::task::spawn_blocking(move || {
-            store::read(&path, |line, message| {
-                let sent = sender.blocking_send((line, message));
+            store::read(&path, |place, message| {
+                let sent = sender.blocking_send((place, message));
                 sent.context("nobody wants more of the file")
             })
         });
         while self.room() > 0 && !self.stop.is_cancelled() {
-            let Some((line, message)) = messages.recv().await else {
+            let Some((place, message)) = messages.recv().await else {
                 return reading.await?;
             };
             if !self.takes(&message) {
                 continue;
             }
             self.bar.inc(1);
-            if journal.has(line) {
+            let id = message.id.to_string();
+            if journal.has(&place, &id) {
                 self.tally.before += 1;
                 continue;
             }
-            let id = message.id.to_string();
             let Some(next) = self.prepared(&message, to, &id)? else {
                 continue;
             };
             self.pace.turn().await;
             publish(self.queues, to, next).await?;
             failpoint::hit("tool.after_publish");
-            journal.note(line, &id, clock::now())?;
+            journal.note(&place, &id, clock::now())?;
             failpoint::hit("tool.after_journal");
             self.tally.done += 1;
             self.audit.message(&id, self.job.outcome)?;
