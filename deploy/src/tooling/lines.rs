@@ -91,6 +91,15 @@ impl Lines {
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
+    /// Forgets all lines; still locked, and on the disk when this returns.
+    pub(crate) fn clear(&mut self) -> anyhow::Result<()> {
+        let cleared = self.file.set_len(0);
+        cleared
+            .and_then(|()| self.file.rewind())
+            .and_then(|()| self.file.sync_data())
+            .with_context(|| format!("cannot clear {}", self.path.display()))
+    }
+
     /// Makes the new file's name durable too, which an fsync of the file alone does not.
     fn sync_name(&self) -> anyhow::Result<()> {
         let parent = self
@@ -124,6 +133,26 @@ pub(crate) fn each(
             break;
         }
         each(number, line.trim_end()).with_context(in_line)?;
+    }
+    Ok(())
+}
+
+/// Hands the first line of a file to `first`, if it is complete.
+///
+/// # Errors
+/// When the file cannot be read or `first` refuses the line.
+pub(crate) fn first(
+    path: &Path,
+    first: impl FnOnce(&str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut line = String::new();
+    let in_line = || format!("{}, line 1", path.display());
+    BufReader::new(file)
+        .read_line(&mut line)
+        .with_context(in_line)?;
+    if line.ends_with('\n') {
+        first(line.trim_end()).with_context(in_line)?;
     }
     Ok(())
 }

@@ -54,7 +54,8 @@ impl Marking {
     /// The message as it is published.
     ///
     /// # Errors
-    /// In words, when the original body is too large to be kept.
+    /// In words, when the original body is too large to be kept, or is evidence: that is the
+    /// gateway's own answer, and an edited one would be taken for it.
     pub(crate) fn apply(&self, message: &Message) -> Result<Message, String> {
         let mut next = message.clone();
         let headers = &mut next.headers;
@@ -83,6 +84,12 @@ impl Marking {
             next.headers = Headers::from_pairs(pairs);
         }
         if let Some(body) = &self.body {
+            if matches!(message.kind, MessageKind::EvidenceV1) {
+                return Err(format!(
+                    "the body of {} is the gateway's own answer and cannot be edited",
+                    message.kind.as_str()
+                ));
+            }
             if message.body.len() > ORIGINAL_LIMIT {
                 return Err(format!(
                     "the original body has {} bytes; no more than {ORIGINAL_LIMIT} can be kept \
@@ -201,6 +208,19 @@ mod tests {
             ..marking()
         };
         assert!(marking.apply(&message).is_err());
+    }
+
+    #[test]
+    fn what_the_gateway_has_answered_is_replayed_but_not_edited() {
+        let mut message = message();
+        message.kind = MessageKind::EvidenceV1;
+        assert!(marking().apply(&message).is_ok());
+        let marking = Marking {
+            body: Some(Bytes::from_static(b"SUCCESS\ntxn_id=T2")),
+            ..marking()
+        };
+        let refused = marking.apply(&message).unwrap_err();
+        assert!(refused.contains("cannot be edited"), "{refused}");
     }
 
     #[test]

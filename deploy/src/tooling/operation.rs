@@ -203,6 +203,7 @@ impl Work<'_> {
         let pass = Pass {
             holds: !self.job.selection.is_everything() || matches!(self.job.sink, Sink::Queue(..)),
             bounded: file.is_none(),
+            at_most: None,
         };
         let (mut taking, ready) = Taking::begin(self.queues, queue, name, pass).await?;
         self.bar.set_length(ready);
@@ -234,10 +235,13 @@ impl Work<'_> {
                     came_back = true;
                     break;
                 }
-                if self.takes(&message) {
-                    batch.push((message, acker));
-                } else {
-                    taking.hold(acker);
+                match self.means(&message) {
+                    Ok(true) => batch.push((message, acker)),
+                    Ok(false) => taking.hold(acker),
+                    Err(refused) => {
+                        taking.hold(acker);
+                        return Err(refused);
+                    }
                 }
                 let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
                 if batch.len() >= largest.min(room) {
@@ -279,11 +283,13 @@ impl Work<'_> {
                 publish(self.queues, to, next).await?;
                 failpoint::hit("tool.after_publish");
             }
+            // Noted first: a kill leaves nothing gone of which nobody knows who took it.
+            self.audit.message(&id, self.job.outcome)?;
+            failpoint::hit("tool.after_audit");
             // One that is no longer ours comes again and is known again.
             acker.ack().await.ok();
             failpoint::hit("tool.after_ack");
             self.tally.done += 1;
-            self.audit.message(&id, self.job.outcome)?;
         }
         Ok(())
     }
@@ -302,31 +308,31 @@ impl Work<'_> {
         self.bar.set_length(meant);
         let (sender, mut messages) = tokio::sync::mpsc::channel(BATCH);
         let reading = tokio::task::spawn_blocking(move || {
-            store::read(&path, |line, message| {
-                let sent = sender.blocking_send((line, message));
+            store::read(&path, |place, message| {
+                let sent = sender.blocking_send((place, message));
                 sent.context("nobody wants more of the file")
             })
         });
         while self.room() > 0 && !self.stop.is_cancelled() {
-            let Some((line, message)) = messages.recv().await else {
+            let Some((place, message)) = messages.recv().await else {
                 return reading.await?;
             };
-            if !self.takes(&message) {
+            if !self.means(&message)? {
                 continue;
             }
             self.bar.inc(1);
-            if journal.has(line) {
+            let id = message.id.to_string();
+            if journal.has(&place, &id) {
                 self.tally.before += 1;
                 continue;
             }
-            let id = message.id.to_string();
             let Some(next) = self.prepared(&message, to, &id)? else {
                 continue;
             };
             self.pace.turn().await;
             publish(self.queues, to, next).await?;
             failpoint::hit("tool.after_publish");
-            journal.note(line, &id, clock::now())?;
+            journal.note(&place, &id, clock::now())?;
             failpoint::hit("tool.after_journal");
             self.tally.done += 1;
             self.audit.message(&id, self.job.outcome)?;
@@ -346,7 +352,7 @@ impl Work<'_> {
                 return Ok(());
             };
             let message = message?;
-            if !seen.insert(message.id) || !self.takes(&message) {
+            if !seen.insert(message.id) || !self.means(&message)? {
                 continue;
             }
             self.bar.inc(1);
@@ -399,6 +405,23 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the job is to deal with it.
+    ///
+    /// # Errors
+    /// When an edited body is for one message, and this is another that came after the counting.
+    fn means(&self, message: &Message) -> anyhow::Result<bool> {
+        let takes = self.takes(message);
+        let is_edited = |marking: &Marking| marking.body.is_some();
+        let is_for_one = self.job.marking.as_ref().is_some_and(is_edited);
+        anyhow::ensure!(
+            !(takes && is_for_one && self.dealt_with() > 0),
+            "--edit-body is for one message, which was dealt with; message {} has come since and is \
+             left as it was",
+            message.id
+        );
+        Ok(takes)
+    }
+
     /// Whether this very replay has published it.
     fn is_ours(&self, message: &Message) -> bool {
         self.job.marking.as_ref().is_some_and(|marking| {
@@ -407,9 +430,13 @@ impl Work<'_> {
     }
 
     fn room(&self) -> u64 {
-        self.job.limit.map_or(u64::MAX, |limit| {
-            limit.saturating_sub(self.tally.done.saturating_add(self.tally.skipped))
-        })
+        self.job
+            .limit
+            .map_or(u64::MAX, |limit| limit.saturating_sub(self.dealt_with()))
+    }
+
+    const fn dealt_with(&self) -> u64 {
+        self.tally.done.saturating_add(self.tally.skipped)
     }
 }
 

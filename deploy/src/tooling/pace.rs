@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use quittance_common::queue::QueueId;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Messages a second; `None` for as fast as it goes.
@@ -13,6 +14,15 @@ pub(crate) struct Rate(Option<NonZeroU32>);
 impl Rate {
     /// As fast as it goes.
     pub(crate) const UNLIMITED: Self = Self(None);
+
+    /// What a move goes at unless told: towards a stage no faster than live
+    /// notifications can stand beside it; where nobody waits as fast as it goes. Pure.
+    pub(crate) const fn towards(to: QueueId) -> Self {
+        match to {
+            QueueId::Work(_) | QueueId::Retry(..) => Self(NonZeroU32::new(20)),
+            _ => Self::UNLIMITED,
+        }
+    }
 }
 
 impl FromStr for Rate {
@@ -58,6 +68,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quittance_common::queue::WorkQueue;
 
     #[test]
     fn a_rate_is_read_with_and_without_its_unit() {
@@ -66,6 +77,13 @@ mod tests {
         for text in ["0", "-1/s", "fast", "20/m"] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_move_towards_a_stage_is_paced_and_one_to_a_parking_queue_is_not() {
+        let verify = QueueId::Work(WorkQueue::Verify);
+        assert_eq!(Ok(Rate::towards(verify)), "20/s".parse());
+        assert_eq!(Rate::towards(QueueId::Quarantine), Rate::UNLIMITED);
     }
 
     #[tokio::test(start_paused = true)]

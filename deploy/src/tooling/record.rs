@@ -25,7 +25,7 @@ pub(crate) struct Manifest {
     /// The queue that was drained.
     pub(crate) queue: String,
     /// When the file was begun.
-    begun_at: Timestamp,
+    pub(crate) begun_at: Timestamp,
     /// The version of the program that began it.
     written_by: String,
 }
@@ -133,10 +133,11 @@ impl Record {
     }
 }
 
-fn hex(body: &[u8]) -> String {
+/// The SHA-256 of some bytes, hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(body) {
+    for byte in Sha256::digest(bytes) {
         // Writing to a String cannot fail.
         write!(hex, "{byte:02x}").ok();
     }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::lines::{self, Lines};
-use super::record::{Manifest, Record};
+use super::record::{self, Manifest, Record};
 use quittance_common::message::Message;
 
 /// A drain file, open for appending.
@@ -59,25 +60,66 @@ impl DrainFile {
     }
 }
 
-/// Hands each message of a drain file to `each`, with the number of its line.
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// A digest of its first line: no two drains begin a file at the same moment.
+    pub(crate) seal: String,
+    /// When it was begun.
+    pub(crate) begun_at: Timestamp,
+}
+
+/// Where a message is in which file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of its line; the first is 1.
+    pub(crate) line: usize,
+    /// A digest of the file's first line and of this one.
+    pub(crate) seal: String,
+}
+
+/// Which file that is.
+///
+/// # Errors
+/// When it is not a drain file, or one of a newer version.
+pub(crate) fn origin(path: &Path) -> anyhow::Result<Origin> {
+    let mut origin = None;
+    lines::first(path, |line| {
+        origin = Some(Origin {
+            begun_at: Manifest::read(line)?.begun_at,
+            seal: record::hex(line.as_bytes()),
+        });
+        Ok(())
+    })?;
+    origin.with_context(|| is_empty(path))
+}
+
+/// Hands each message of a drain file to `each`, with its place.
 ///
 /// # Errors
 /// When the file is damaged or of a newer version, or `each` fails.
 pub(crate) fn read(
     path: &Path,
-    mut each: impl FnMut(usize, Message) -> anyhow::Result<()>,
+    mut each: impl FnMut(Place, Message) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut begun = false;
-    lines::each(path, |number, line| {
-        if number == 1 {
-            Manifest::read(line)?;
-            begun = true;
+    let mut head = None;
+    lines::each(path, |number, text| {
+        let Some(head) = &head else {
+            Manifest::read(text)?;
+            head = Some(text.to_owned());
             return Ok(());
-        }
-        each(number, serde_json::from_str::<Record>(line)?.message()?)
+        };
+        let place = Place {
+            line: number,
+            seal: record::hex(format!("{head}\n{text}").as_bytes()),
+        };
+        each(place, serde_json::from_str::<Record>(text)?.message()?)
     })?;
-    anyhow::ensure!(begun, "{} is not a drain file: it is empty", path.display());
-    Ok(())
+    head.map(|_| ()).with_context(|| is_empty(path))
+}
+
+fn is_empty(path: &Path) -> String {
+    format!("{} is not a drain file: it is empty", path.display())
 }
 
 #[cfg(test)]
@@ -109,8 +151,8 @@ mod tests {
         drop(file);
         assert_eq!(open().append([&one, &other]).unwrap(), 1);
         let mut all = Vec::new();
-        read(&path, |number, message| {
-            all.push((number, message));
+        read(&path, |place, message| {
+            all.push((place.line, message));
             Ok(())
         })
         .unwrap();
@@ -127,5 +169,27 @@ mod tests {
             format!("{error:#}").contains("begun for `one`"),
             "{error:#}"
         );
+    }
+
+    #[test]
+    fn the_same_message_has_another_seal_in_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = message();
+        let seals = |name: &str, begun_at| {
+            let path = folder.path().join(name);
+            let mut file = DrainFile::open(&path, "q", begun_at).unwrap();
+            file.append([&message]).unwrap();
+            let mut seals = vec![origin(&path).unwrap().seal];
+            read(&path, |place, _| {
+                seals.push(place.seal);
+                Ok(())
+            })
+            .unwrap();
+            seals
+        };
+        let first = seals("one", Timestamp::UNIX_EPOCH);
+        let later = seals("other", Timestamp::MAX);
+        assert!(first[0] != later[0] && first[1] != later[1]);
+        assert_eq!(seals("same", Timestamp::UNIX_EPOCH), first);
     }
 }

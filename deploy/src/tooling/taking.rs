@@ -1,9 +1,11 @@
 //! Taking what is in a queue now, each message once: what is not meant is held until the end and
 //! then given back, so that it is not handed out again and again.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use quittance_common::ids::MessageId;
 use quittance_common::queue::{Acker, Consumer, Delivery, QueueId, Queues};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +30,7 @@ pub(crate) struct Taking {
     queues: Queues,
     queue: QueueId,
     consumer: Consumer,
-    /// How many are still to come; `None` when the pass ends with an empty queue.
-    left: Option<u64>,
+    left: Left,
     held: Vec<Acker>,
 }
 
@@ -40,6 +41,50 @@ pub(crate) struct Pass {
     pub(crate) holds: bool,
     /// No more than were there at the beginning: what is taken may come back.
     pub(crate) bounded: bool,
+    /// No more than so many are wanted, so no more are taken in hand.
+    pub(crate) at_most: Option<u16>,
+}
+
+impl Pass {
+    /// How many are in hand at once when so many are ready. Pure.
+    fn prefetch(self, ready: u64) -> u16 {
+        let wanted = if self.holds {
+            u16::try_from(ready.saturating_add(PREFETCH.into())).unwrap_or(u16::MAX)
+        } else {
+            PREFETCH
+        };
+        // None at all would be no limit at all.
+        self.at_most
+            .map_or(wanted, |at_most| wanted.min(at_most.max(1)))
+    }
+}
+
+/// How many messages are still to come, by their ids: what comes again after a reconnect does not
+/// count again.
+#[derive(Debug)]
+struct Left {
+    /// `None` when the pass ends with an empty queue.
+    left: Option<u64>,
+    seen: HashSet<MessageId>,
+}
+
+impl Left {
+    fn new(left: Option<u64>) -> Self {
+        let seen = HashSet::new();
+        Self { left, seen }
+    }
+
+    fn is_none(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn count(&mut self, id: MessageId) {
+        if let Some(left) = &mut self.left
+            && self.seen.insert(id)
+        {
+            *left = left.saturating_sub(1);
+        }
+    }
 }
 
 impl Taking {
@@ -55,17 +100,13 @@ impl Taking {
     ) -> anyhow::Result<(Self, u64)> {
         let is_parking = matches!(queue, QueueId::Dead(_) | QueueId::Quarantine);
         let ready = alone(queues, queue, name, is_parking).await?;
-        let prefetch = if pass.holds {
-            u16::try_from(ready.saturating_add(PREFETCH.into())).unwrap_or(u16::MAX)
-        } else {
-            PREFETCH
-        };
+        let prefetch = pass.prefetch(ready);
         let consumer = queues.consume(queue, prefetch).await;
         let mut taking = Self {
             queues: queues.clone(),
             queue,
             consumer,
-            left: pass.bounded.then_some(ready),
+            left: Left::new(pass.bounded.then_some(ready)),
             held: Vec::new(),
         };
         if is_parking && let Err(refused) = taking.still_alone(name).await {
@@ -95,7 +136,7 @@ impl Taking {
         &mut self,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Delivery>> {
-        if self.left == Some(0) {
+        if self.left.is_none() {
             return Ok(None);
         }
         let (since, mut was_empty) = (Instant::now(), false);
@@ -107,7 +148,7 @@ impl Taking {
             };
             match came {
                 Ok(Some(delivery)) => {
-                    self.count();
+                    self.left.count(delivery.message.id);
                     return Ok(Some(delivery));
                 }
                 Ok(None) => anyhow::bail!("the engine has ended the subscription"),
@@ -130,11 +171,11 @@ impl Taking {
 
     /// One more, if it is here already.
     pub(crate) fn next_now(&mut self) -> Option<Delivery> {
-        if self.left == Some(0) {
+        if self.left.is_none() {
             return None;
         }
         let delivery = self.consumer.next().now_or_never()??;
-        self.count();
+        self.left.count(delivery.message.id);
         Some(delivery)
     }
 
@@ -149,12 +190,6 @@ impl Taking {
         for acker in self.held {
             // One that is no longer ours has gone back already.
             acker.requeue().await.ok();
-        }
-    }
-
-    fn count(&mut self) {
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(1);
         }
     }
 }
@@ -180,5 +215,34 @@ async fn alone(
             depth.consumers
         );
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_after_a_reconnect_does_not_end_the_pass_early() {
+        let (one, other) = (MessageId::new(), MessageId::new());
+        let mut left = Left::new(Some(2));
+        left.count(one);
+        left.count(one);
+        assert!(!left.is_none());
+        left.count(other);
+        assert!(left.is_none());
+    }
+
+    #[test]
+    fn no_more_are_taken_in_hand_than_are_wanted() {
+        let pass = |holds, at_most| Pass {
+            holds,
+            bounded: true,
+            at_most,
+        };
+        assert_eq!(pass(true, Some(5)).prefetch(10_000), 5);
+        assert_eq!(pass(true, Some(0)).prefetch(10_000), 1);
+        assert_eq!(pass(true, None).prefetch(10_000), 10_128);
+        assert_eq!(pass(false, None).prefetch(10_000), PREFETCH);
     }
 }

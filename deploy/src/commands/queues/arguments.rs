@@ -134,9 +134,10 @@ pub(crate) struct Move {
     /// The queue that gets the messages.
     #[arg(long, value_name = "QUEUE")]
     to: String,
-    /// Messages a second.
-    #[arg(long, value_name = "N/s", default_value = "unlimited")]
-    rate: Rate,
+    /// Messages a second; default 20/s to a work queue, whose stage live notifications share, and
+    /// unlimited to any other.
+    #[arg(long, value_name = "N/s")]
+    rate: Option<Rate>,
     #[command(flatten)]
     common: Common,
 }
@@ -254,7 +255,8 @@ impl Move {
         not_itself(&source, to)?;
         let sink = Sink::Queue(to, to_name);
         let words = ("move", "moved");
-        Ok(self.common.job(words, source, sink, self.rate, settings))
+        let rate = self.rate.unwrap_or_else(|| Rate::towards(to));
+        Ok(self.common.job(words, source, sink, rate, settings))
     }
 }
 

@@ -221,6 +221,10 @@ async fn handed_out(
     let pass = Pass {
         holds: true,
         bounded: true,
+        // With conditions, what is wanted may be behind what is not.
+        at_most: u16::try_from(limit)
+            .ok()
+            .filter(|_| selection.is_everything()),
     };
     let (mut taking, _) = Taking::begin(queues, queue, name, pass).await?;
     let (now, mut found) = (clock::now(), Vec::new());

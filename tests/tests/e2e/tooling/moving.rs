@@ -16,6 +16,8 @@ on_both_engines!(
     an_edited_header_is_in_force_and_the_original_is_kept,
     an_interrupted_replay_says_so_and_goes_on,
     a_second_tool_at_one_queue_is_refused,
+    a_message_parked_again_is_replayed_again_from_a_new_file_of_the_same_name,
+    a_message_is_noted_before_it_is_deleted,
 );
 
 fn other(engine: Engine) -> Engine {
@@ -208,5 +210,58 @@ async fn a_second_tool_at_one_queue_is_refused(engine: Engine) -> anyhow::Result
     let mut all = records(&folder.join("second.ndjson"))?;
     all.extend(records(&folder.join("moved.ndjson"))?);
     assert_eq!(all, records(&file)?, "nothing is lost between the two");
+    Ok(())
+}
+
+/// The journal of the first file outlives it and tells of a line with the same number and id.
+async fn a_message_parked_again_is_replayed_again_from_a_new_file_of_the_same_name(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = Pipeline::prepare(engine).await?;
+    let body = Ipn::payment("TXAGAIN", "MUG", 1, "9.90").bytes();
+    let made = drain_file(pipeline.world.folder(), std::slice::from_ref(&body))?;
+    let made = made.to_string_lossy();
+    let mut marks = Vec::new();
+    for _ in 0..2 {
+        let park = ["replay", &made, "--to", "quarantine", "--again"];
+        done(&pipeline, &park).await?;
+        done(&pipeline, &["drain", "quarantine", "--to", "d.ndjson"]).await?;
+        let told = done(&pipeline, &["replay", "d.ndjson", "--to", "verify.dead"]).await?;
+        assert_eq!(
+            (&told[0]["done"], &told[0]["before"]),
+            (&json!(1), &json!(0))
+        );
+        marks.push(told[0]["replay_id"].clone());
+        let more = done(&pipeline, &["replay", "d.ndjson", "--to", "verify.dead"]).await?;
+        assert_eq!(
+            (&more[0]["done"], &more[0]["before"]),
+            (&json!(0), &json!(1))
+        );
+        std::fs::remove_file(pipeline.world.folder().join("d.ndjson"))?;
+    }
+    assert_eq!(pipeline.depth("verify.dead").await?, 2);
+    assert_ne!(marks[0], marks[1]);
+    Ok(())
+}
+
+async fn a_message_is_noted_before_it_is_deleted(engine: Engine) -> anyhow::Result<()> {
+    let pipeline = Pipeline::prepare(engine).await?;
+    let body = Ipn::payment("TXPURGE", "MUG", 1, "9.90").bytes();
+    let made = drain_file(pipeline.world.folder(), std::slice::from_ref(&body))?;
+    done(
+        &pipeline,
+        &["replay", &made.to_string_lossy(), "--to", "quarantine"],
+    )
+    .await?;
+    let names = done(&pipeline, &["list"]).await?;
+    let mut names = names.iter().filter_map(|row| row["queue"].as_str());
+    let name = names.find(|name| name.ends_with(".quarantine"));
+    let purge = ["purge", "quarantine", "--yes", name.context("its name")?];
+    tool(&pipeline, &purge, Some("tool.after_audit=return")).await?;
+    let purged = |lines: &[Value]| lines.iter().filter(|l| l["outcome"] == "purged").count();
+    assert_eq!(purged(&audit(&pipeline)?), 1);
+    let told = done(&pipeline, &purge).await?;
+    assert_eq!(told[0]["done"], 1, "it was noted and still there");
+    assert_eq!(purged(&audit(&pipeline)?), 2);
     Ok(())
 }
