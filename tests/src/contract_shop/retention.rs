@@ -60,7 +60,7 @@ pub(super) async fn old_personal_data_goes_and_effects_stay_single(shop: &Shop) 
     let refund = event(EventType::Refunded, "AGED-1", "AGED-1R", -2000);
     apply_at_last(shop, &refund).await;
     assert_eq!(payment(shop, "AGED-1").await.status, "refunded");
-    assert_eq!(stock(shop, "aged").await.on_hand, 9);
+    assert_eq!(stock(shop, "aged").await.on_hand, 8);
 }
 
 /// A parked message loses its bytes and headers, and keeps what was decided.

@@ -77,6 +77,8 @@ impl Books {
         invoice: &str,
     ) -> Result<bool, ShopError> {
         let doing = "noting an invoice";
+        // PostgreSQL stores no text with a zero character, and a stranger may send one.
+        let invoice = &*invoice.replace('\0', "\u{fffd}");
         sqlx::query(
             "INSERT INTO invoice_use (account, invoice, subject, at_ms) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",
