@@ -102,9 +102,9 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
             "queue",
             "reason",
             "state",
-            "released_by",
-            "released_at",
-            "released_because",
+            "decided_by",
+            "decided_at",
+            "decided_because",
             "message_id",
         ],
         &story.parked,
@@ -217,9 +217,9 @@ mod tests {
                 stage: "verifier".into(),
                 queue: "quarantine".into(),
                 state: ParkedState::Released,
-                released_by: "kim".into(),
-                released_at: "2026-01-13T04:12:30.000Z".into(),
-                released_because: "agreed".into(),
+                decided_by: "kim".into(),
+                decided_at: "2026-01-13T04:12:30.000Z".into(),
+                decided_because: "agreed".into(),
                 details_removed_at: String::new(),
             }],
             outbox_waiting: 1,
@@ -247,8 +247,8 @@ outbox        1 not published yet
 details       personal data removed 2027-01-14T00:00:00.000Z
 
 parked
-AT                        STAGE     QUEUE       REASON           STATE     RELEASED_BY  RELEASED_AT               RELEASED_BECAUSE  MESSAGE_ID
-2026-01-13T04:12:00.000Z  verifier  quarantine  amount_mismatch  released  kim          2026-01-13T04:12:30.000Z  agreed            m1
+AT                        STAGE     QUEUE       REASON           STATE     DECIDED_BY  DECIDED_AT                DECIDED_BECAUSE  MESSAGE_ID
+2026-01-13T04:12:00.000Z  verifier  quarantine  amount_mismatch  released  kim         2026-01-13T04:12:30.000Z  agreed           m1
 
 effects
 AT                        EFFECT         OF  STATE   BECAUSE

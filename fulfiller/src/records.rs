@@ -63,6 +63,8 @@ fn decision(stage: StageName, message: &Message, lot: Lot, why: Why<'_>) -> NewD
             expected: None,
             found: None,
         }),
+        // The verifier has told of it.
+        paid: Vec::new(),
     }
 }
 

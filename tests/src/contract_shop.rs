@@ -7,6 +7,7 @@
     reason = "assertions"
 )]
 
+mod money;
 mod orders;
 mod retention;
 mod settlements;
@@ -41,6 +42,9 @@ pub async fn all(shop: &Shop) {
     an_outbox_row_is_leased_to_one_relay_only(shop).await;
     a_notification_is_taken_in_hand_by_one_sender_only(shop).await;
     numbers_and_names_come_back_as_they_went_in(shop).await;
+    money::verified_money_is_at_risk_until_the_books_have_it(shop).await;
+    money::quarantined_money_is_at_risk_until_somebody_decides(shop).await;
+    money::money_that_went_back_is_at_risk_no_longer(shop).await;
     orders::an_order_is_cancelled_or_paid_and_never_both(shop).await;
     retention::old_personal_data_goes_and_effects_stay_single(shop).await;
     retention::an_old_parked_message_loses_its_bytes_and_keeps_its_reason(shop).await;

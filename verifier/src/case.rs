@@ -1,11 +1,12 @@
 //! What is written down about one message: whom it is about, and what was decided. Pure.
 
 use quittance_common::disposition::Lot;
-use quittance_common::event::Source;
+use quittance_common::event::{PaymentEvent, Source};
 use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::{Notification, RawNotification};
-use quittance_common::shop::{NewDecision, NewParked};
+use quittance_common::rules::Rules;
+use quittance_common::shop::{NewDecision, NewParked, Paid};
 use quittance_common::stage::StageName;
 
 use crate::checks::Refusal;
@@ -54,6 +55,7 @@ pub(crate) struct Case {
     flags: Vec<Reason>,
     expected: Option<String>,
     found: Option<String>,
+    paid: Vec<Paid>,
 }
 
 impl Case {
@@ -91,6 +93,12 @@ impl Case {
     /// The checks let it pass, with these notes.
     pub(crate) fn note(&mut self, flags: impl IntoIterator<Item = Reason>) {
         self.flags.extend(flags);
+    }
+
+    /// The payments that it tells, whatever becomes of them. Told again, the newest word counts.
+    pub(crate) fn tells(&mut self, events: &[PaymentEvent], rules: &Rules) {
+        let paid = events.iter().filter_map(|event| Paid::of(event, rules));
+        self.paid = paid.collect();
     }
 
     /// Whether nothing may go on before this is written down. What a person can release must be
@@ -137,6 +145,14 @@ impl Case {
                     expected: self.expected.clone(),
                     found: self.found.clone(),
                 }),
+            paid: match settled {
+                Settled::Verified | Settled::Refused => self.paid.clone(),
+                Settled::Duplicate
+                | Settled::Invalid
+                | Settled::Unreadable
+                | Settled::Conflict
+                | Settled::GaveUp => Vec::new(),
+            },
         })
     }
 
@@ -165,6 +181,7 @@ mod tests {
     use quittance_common::disposition::Wait;
     use quittance_common::ids::MessageId;
     use quittance_common::message::{Headers, MessageKind};
+    use quittance_common::settings::Settings;
 
     fn message() -> Message {
         Message {
@@ -230,6 +247,38 @@ mod tests {
         let gave_up = written(&Case::default(), Some(&parked(Lot::Dead))).unwrap();
         assert_eq!(gave_up.outcome, "gave_up");
         assert!(gave_up.parked.is_none());
+    }
+
+    #[test]
+    fn money_is_told_where_it_is_on_its_way_or_held_back_and_not_where_nobody_proved_it() {
+        const EVENT: &[u8] = include_bytes!("../../tests/golden/payment-event-v1.json");
+        let event = PaymentEvent::from_json(EVENT).unwrap();
+        let told = |settled, rules: &Rules| {
+            let mut case = Case::default();
+            case.tells(std::slice::from_ref(&event), rules);
+            case.settle(settled);
+            written(&case, Some(&parked(Lot::Quarantine))).unwrap().paid
+        };
+        let none = Rules::default();
+        for settled in [Settled::Verified, Settled::Refused] {
+            let paid = told(settled, &none);
+            assert_eq!(paid.len(), 1, "{settled:?}");
+            assert_eq!(
+                (&paid[0].key, Some(paid[0].gross)),
+                (&event.key, event.data.gross)
+            );
+        }
+        for settled in [Settled::Invalid, Settled::Conflict, Settled::Duplicate] {
+            assert!(told(settled, &none).is_empty(), "{settled:?}");
+        }
+        let environment = [
+            ("QUITTANCE_ACCOUNT__0__RECEIVERS", "pay@shop.example"),
+            ("QUITTANCE_RULE__0__EVENT", "payment.completed"),
+            ("QUITTANCE_RULE__0__ACTION", "ignore"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Settings::load(None, &environment.into()).unwrap();
+        assert!(told(Settled::Refused, &settings.rules).is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::breaker::Policy;
 use crate::metrics::Metrics;
 use crate::postback::Postback;
 use crate::releases;
-use crate::risk::watch::{AtRisk, Watched};
+use crate::risk::watch::AtRisk;
 use crate::stage::Verifier;
 
 /// Why the verifier ended otherwise than by being told to.
@@ -65,8 +65,7 @@ pub async fn run(
     );
     let registry = shell.metrics.registry();
     let stage = Archiving::new(stage, queues, archive.is_some(), registry)?;
-    let at_risk = AtRisk::register(registry, Arc::clone(&settings), shop.clone())?;
-    let stage = Watched::new(stage, at_risk.clone());
+    let at_risk = AtRisk::register(registry, shop.clone())?;
     let releases = releases::publish(shell.clone(), shop);
     let stage = consumer::run(shell, Arc::new(stage), WorkQueue::Verify, concurrency);
     tokio::select! {

@@ -147,7 +147,7 @@ impl Verifier {
                 .claims
                 .finished(&reading.key)
                 .await
-                .map_err(claims_away)?;
+                .map_err(|error| self.claims_away(&error))?;
             if finished.as_ref() != Some(&reading.fingerprint) {
                 return Ok(false);
             }
@@ -169,14 +169,15 @@ impl Verifier {
             .await
             .map_err(|error| self.shop_failed(message, "catalogue_unavailable", &error))?;
         let policy = Policy::of(&self.settings);
-        let passed = checks::check(verified.notification(), account, &known, policy, &waived)
-            .map_err(|refusal| {
-                self.metrics
-                    .decided(Outcome::Refused, refusal.reason.as_str());
-                case.refuse(&refusal);
-                Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
-            })?;
+        let checked = checks::check(verified.notification(), account, &known, policy, &waived);
         let mut events = verified.into_events();
+        case.tells(&events, &self.settings.rules);
+        let passed = checked.map_err(|refusal| {
+            self.metrics
+                .decided(Outcome::Refused, refusal.reason.as_str());
+            case.refuse(&refusal);
+            Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
+        })?;
         for (event, passed) in events.iter_mut().zip(passed) {
             let noted = passed.flags.iter().map(ToString::to_string);
             event.data.flags.extend(noted);
@@ -187,6 +188,8 @@ impl Verifier {
             }
             case.note(passed.flags);
         }
+        // By what was bought, which the order may say: rules go by items.
+        case.tells(&events, &self.settings.rules);
         self.claim_and_forward(events, message, case).await
     }
 
@@ -271,6 +274,17 @@ impl Verifier {
         self.shop.enqueue(&subject, &outgoing, decision.at).await
     }
 
+    /// The claim store is away: never guess, spend no attempt.
+    fn claims_away(&self, error: &ClaimError) -> Decision {
+        warn!(%error, "the claim store is away");
+        self.claims_failed();
+        free_retry(STORE_WAIT, "claims_unavailable", error.to_string())
+    }
+
+    fn claims_failed(&self) {
+        self.shared.claims_total.with_label_values(&["error"]).inc();
+    }
+
     fn duplicate(&self, reason: &'static str) {
         self.metrics.decided(Outcome::Duplicate, reason);
         let stage = StageName::Verifier.as_str();
@@ -320,6 +334,7 @@ impl Stage for Verifier {
         for claim in &held.claims {
             let mut attempts = 0;
             while let Err(error) = self.claims.done(claim, &held.owner).await {
+                self.claims_failed();
                 attempts += 1;
                 if attempts == DONE_ATTEMPTS {
                     // Harmless: a copy is verified again and meets the unique key in the books.
@@ -341,14 +356,4 @@ fn done() -> Disposition<Held> {
 
 fn free_retry(at_least: Duration, reason: &'static str, detail: String) -> Decision {
     Decision::Retry(Wait::Free { at_least }, Reason::of(reason), detail)
-}
-
-/// The claim store is away: never guess, spend no attempt.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "used as a function in map_err"
-)]
-fn claims_away(error: ClaimError) -> Decision {
-    warn!(%error, "the claim store is away");
-    free_retry(STORE_WAIT, "claims_unavailable", error.to_string())
 }

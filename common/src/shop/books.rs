@@ -8,7 +8,7 @@ use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::family::Absorbed;
 use super::outbox::Outgoing;
-use super::{Shop, ShopError, SubjectKey, family, millis};
+use super::{Shop, ShopError, SubjectKey, family, millis, risk};
 use crate::event::PaymentEvent;
 use crate::money::Money;
 
@@ -118,6 +118,7 @@ impl Books {
         .await
         .map_err(ShopError::during(doing))?;
         if inserted.rows_affected() == 1 {
+            risk::arrived(&mut self.tx, &event.key).await?;
             return Ok(Recorded::New);
         }
         let stored: String = sqlx::query("SELECT fingerprint FROM event WHERE key = $1")
@@ -167,7 +168,8 @@ impl Books {
 
     /// Writes what the books say about the subject now.
     pub async fn save(&mut self, record: &PaymentRecord) -> Result<(), ShopError> {
-        save(&mut self.tx, &self.subject, record, self.now).await
+        save(&mut self.tx, &self.subject, record, self.now).await?;
+        risk::given_back(&mut self.tx, &self.subject, record, self.now).await
     }
 
     /// Queues something to be published once this transaction is committed. Its id makes it

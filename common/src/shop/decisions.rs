@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
+use super::risk::{self, Paid, Waits};
 use super::{Shop, ShopError, millis, time_text};
 use crate::disposition::Lot;
 use crate::event::Source;
@@ -42,6 +43,9 @@ pub struct NewDecision {
     pub account: Option<AccountId>,
     /// What was parked, if it was.
     pub parked: Option<NewParked>,
+    /// The payments that the message tells and that must come into the books: on their way from
+    /// now on, or held back with what was parked.
+    pub paid: Vec<Paid>,
 }
 
 /// A message that was parked, with what was expected and found.
@@ -90,6 +94,9 @@ pub struct DecisionRow {
 /// The outcome of a message that goes its way.
 const VERIFIED: &str = "verified";
 
+/// The outcome of one whose events are known.
+const DUPLICATE: &str = "duplicate";
+
 impl Shop {
     /// Writes a decision down, with what was parked. The same decision about the same message
     /// again (a redelivery) changes nothing.
@@ -115,10 +122,22 @@ impl Shop {
         if let Some(parked) = &decision.parked {
             let (txn_id, subject) = about.first().unwrap_or(&blank[0]);
             upsert_parked(&mut tx, decision, parked, txn_id, subject).await?;
-        } else if decision.outcome == VERIFIED {
+        } else if matches!(decision.outcome, VERIFIED | DUPLICATE) {
             // Parked once, it has gone its way after all: a replay.
             super::parked::settle(&mut tx, decision.message_id, decision.at).await?;
         }
+        let waits = match decision.parked {
+            Some(_) => Waits::Quarantined,
+            None => Waits::Verified,
+        };
+        risk::note(
+            &mut tx,
+            decision.message_id,
+            waits,
+            &decision.paid,
+            decision.at,
+        )
+        .await?;
         tx.commit().await.map_err(ShopError::during(doing))
     }
 
@@ -189,7 +208,7 @@ async fn upsert_parked(
          outcome, reason, detail, expected, found, kind, content_type, made_at, headers, body, stage, \
          lot) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
          $18) ON CONFLICT (message_id) DO UPDATE SET at_ms = excluded.at_ms, \
-         stage = excluded.stage, lot = excluded.lot, settled_at = 0, \
+         stage = excluded.stage, lot = excluded.lot, settled_at = 0, dismissed_at = 0, \
          outcome = excluded.outcome, reason = excluded.reason, detail = excluded.detail, \
          expected = excluded.expected, found = excluded.found",
     )

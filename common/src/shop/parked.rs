@@ -1,5 +1,7 @@
 //! What stages have parked, and what has become of it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::any::AnyRow;
@@ -18,6 +20,8 @@ pub enum ParkedState {
     Released,
     /// It went its way after all: it was replayed, and accepted.
     Settled,
+    /// A person has said that nothing more is to be done for it.
+    Dismissed,
 }
 
 /// One line of `quittance payments quarantined`.
@@ -49,12 +53,12 @@ pub struct ParkedRow {
     pub queue: String,
     /// What has become of it.
     pub state: ParkedState,
-    /// Who let it go on; blank when nobody did.
-    pub released_by: String,
+    /// Who released or dismissed it; blank when nobody did.
+    pub decided_by: String,
     /// When.
-    pub released_at: String,
+    pub decided_at: String,
     /// Why.
-    pub released_because: String,
+    pub decided_because: String,
     /// When its bytes were removed because of their age; blank while they are there.
     pub details_removed_at: String,
 }
@@ -73,7 +77,8 @@ macro_rules! parked_where {
             "SELECT p.txn_id, p.reason, p.expected, p.found, p.detail, p.at_ms, p.outcome, ",
             "p.subject, p.account, p.message_id, p.stage, p.lot, p.settled_at, ",
             "p.personal_removed_at, COALESCE(r.released_by, ''), COALESCE(r.at_ms, 0), ",
-            "COALESCE(r.because, '') FROM parked_message p LEFT JOIN release_request r ",
+            "COALESCE(r.because, ''), p.dismissed_by, p.dismissed_at, p.dismissed_because ",
+            "FROM parked_message p LEFT JOIN release_request r ",
             "ON r.message_id = p.message_id AND r.reason = p.reason WHERE ",
             $rest,
             " ORDER BY p.at_ms DESC, p.message_id"
@@ -84,10 +89,11 @@ macro_rules! parked_where {
 const DOING: &str = "listing what is parked";
 
 impl Shop {
-    /// What waits for a person: parked, and neither released nor settled since. Newest first.
+    /// What waits for a person: parked, and neither released, settled nor dismissed since. Newest
+    /// first.
     pub async fn quarantined(&self) -> Result<Vec<ParkedRow>, ShopError> {
         self.parked_rows(
-            parked_where!("p.settled_at = 0 AND r.id IS NULL AND $1 = ''"),
+            parked_where!("p.settled_at = 0 AND p.dismissed_at = 0 AND r.id IS NULL AND $1 = ''"),
             "",
         )
         .await
@@ -127,6 +133,31 @@ impl Shop {
     }
 }
 
+/// How many wait for a person, by queue; each queue that can have any is named.
+pub(super) async fn counts(shop: &Shop) -> Result<Vec<(String, i64)>, ShopError> {
+    let rows = sqlx::query(
+        "SELECT p.stage, p.lot, COUNT(*) FROM parked_message p WHERE p.settled_at = 0 \
+         AND p.dismissed_at = 0 AND NOT EXISTS (SELECT 1 FROM release_request r \
+         WHERE r.message_id = p.message_id AND r.reason = p.reason) GROUP BY p.stage, p.lot",
+    )
+    .fetch_all(shop.pool().await?)
+    .await
+    .map_err(ShopError::during(DOING))?;
+    let mut counts: BTreeMap<&'static str, i64> = PARKING.into_iter().map(|q| (q, 0)).collect();
+    for row in &rows {
+        let (stage, lot, count) = read_count(row).map_err(ShopError::during(DOING))?;
+        *counts.entry(queue_of(&stage, &lot)).or_default() += count;
+    }
+    Ok(counts
+        .into_iter()
+        .map(|(queue, n)| (queue.to_owned(), n))
+        .collect())
+}
+
+fn read_count(row: &AnyRow) -> Result<(String, String, i64), sqlx::Error> {
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+}
+
 /// The same within a transaction.
 pub(super) async fn settle(
     connection: &mut AnyConnection,
@@ -147,7 +178,15 @@ pub(super) async fn settle(
 fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
     let stage: String = row.try_get(10)?;
     let lot: String = row.try_get(11)?;
-    let (settled_at, released_at): (i64, i64) = (row.try_get(12)?, row.try_get(15)?);
+    let settled_at: i64 = row.try_get(12)?;
+    let [released, dismissed] = [word(row, 14)?, word(row, 17)?];
+    let state = match (&released, &dismissed) {
+        (Some(_), _) => ParkedState::Released,
+        (None, _) if settled_at != 0 => ParkedState::Settled,
+        (None, Some(_)) => ParkedState::Dismissed,
+        (None, None) => ParkedState::Waiting,
+    };
+    let (decided_by, decided_at, decided_because) = released.or(dismissed).unwrap_or_default();
     Ok(ParkedRow {
         txn_id: row.try_get(0)?,
         reason: row.try_get(1)?,
@@ -161,17 +200,23 @@ fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
         message_id: row.try_get(9)?,
         queue: queue_of(&stage, &lot).to_owned(),
         stage,
-        state: match (released_at, settled_at) {
-            (0, 0) => ParkedState::Waiting,
-            (0, _) => ParkedState::Settled,
-            _ => ParkedState::Released,
-        },
-        released_by: row.try_get(14)?,
-        released_at: time_text(released_at),
-        released_because: row.try_get(16)?,
+        state,
+        decided_by,
+        decided_at,
+        decided_because,
         details_removed_at: time_text(row.try_get(13)?),
     })
 }
+
+/// A person's word, from column `from` on: who, when, why. `None` when nobody has said any.
+fn word(row: &AnyRow, from: usize) -> Result<Option<(String, String, String)>, sqlx::Error> {
+    let at: i64 = row.try_get(from + 1)?;
+    let word = (row.try_get(from)?, time_text(at), row.try_get(from + 2)?);
+    Ok((at != 0).then_some(word))
+}
+
+/// Where stages park, without the prefix.
+pub const PARKING: [&str; 4] = ["quarantine", "verify.dead", "fulfil.dead", "notify.dead"];
 
 /// Where a stage parks what.
 fn queue_of(stage: &str, lot: &str) -> &'static str {

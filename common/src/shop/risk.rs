@@ -1,185 +1,203 @@
-//! What is asked about money that was paid and has had no effect yet.
+//! Money that was paid and has had no effect yet. Written down in the transaction of the verifier's
+//! decision, which comes before anything is published, and struck out in the transaction that
+//! brings the event into the books: so it outlives every process, and every process tells the same.
 
-use std::collections::BTreeSet;
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{AnyConnection, Row as _};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use jiff::Timestamp;
-use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row as _};
+use super::books::PaymentRecord;
+use super::{Shop, ShopError, SubjectKey, millis, row};
+use crate::event::{EventType, PaymentEvent};
+use crate::ids::{EventKey, MessageId};
+use crate::money::Money;
+use crate::rules::{Facts, Rules, Ruling};
 
-use super::{Shop, ShopError, millis};
-use crate::ids::EventKey;
-use crate::message::{Headers, Message, MessageKind};
+/// How long a payment may take from the verifier to the books: the objective. What is on its way
+/// for less is not at risk.
+pub const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// How many keys one statement asks for.
-const AT_ONCE: usize = 100;
+/// A payment that a message tells, if it is one that must come into the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paid {
+    /// The event that tells it.
+    pub key: EventKey,
+    /// What it is about.
+    pub subject: SubjectKey,
+    /// How much.
+    pub gross: Money,
+}
 
-/// The most messages that are looked at, the newest first.
-const MOST_PARKED: i64 = 1_000;
+impl Paid {
+    /// The payment that `event` tells. `None` of everything but a completed payment with an amount,
+    /// and of one that a rule has ignored: that never comes into the books.
+    pub fn of(event: &PaymentEvent, rules: &Rules) -> Option<Self> {
+        let is_ignored = rules.decide(&Facts::of(event)).ruling == Ruling::Ignore;
+        let is_paid = event.event_type == EventType::Completed && !is_ignored;
+        let gross = event.data.gross.filter(|_| is_paid)?;
+        Some(Self {
+            key: event.key.clone(),
+            subject: SubjectKey::of(event),
+            gross,
+        })
+    }
+}
 
-impl Shop {
-    /// Which of these events the books have.
-    pub async fn applied(
-        &self,
-        keys: impl IntoIterator<Item = &EventKey>,
-    ) -> Result<BTreeSet<EventKey>, ShopError> {
-        let doing = "asking which events are applied";
-        let keys: Vec<&EventKey> = keys.into_iter().collect();
-        let mut found = BTreeSet::new();
-        for some in keys.chunks(AT_ONCE) {
-            let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
-            let sql = format!("SELECT key FROM event WHERE key IN ({})", places.join(", "));
-            let mut query = sqlx::query(AssertSqlSafe(sql));
-            for key in some {
-                query = query.bind(key.as_str().to_owned());
-            }
-            let rows = query
-                .fetch_all(self.pool().await?)
-                .await
-                .map_err(ShopError::during(doing))?;
-            for row in &rows {
-                let key: String = row.try_get(0).map_err(ShopError::during(doing))?;
-                found.insert(key.parse().map_err(ShopError::unreadable("event key"))?);
-            }
+/// Why the money has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Waits {
+    /// On its way for longer than [`ON_ITS_WAY`].
+    Verified,
+    /// A person must decide.
+    Quarantined,
+}
+
+impl Waits {
+    /// The name in the database, and the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Quarantined => "quarantined",
         }
-        Ok(found)
     }
 
-    /// Genuine messages that were parked since `since` and that nobody has released: a check
-    /// refused them, or they contradict an earlier one. The newest thousand; one whose bytes are
-    /// kept no longer is left out.
-    pub async fn held_back(&self, since: Timestamp) -> Result<Vec<Message>, ShopError> {
-        let doing = "asking what is held back";
+    fn parse(stored: &str) -> Self {
+        match stored {
+            "verified" => Self::Verified,
+            _ => Self::Quarantined,
+        }
+    }
+}
+
+impl Shop {
+    /// What is at risk now: one sum for each state and currency that has any.
+    pub async fn money_at_risk(&self, now: Timestamp) -> Result<Vec<(Waits, Money)>, ShopError> {
+        let doing = "asking which money is at risk";
+        let late = now.checked_sub(ON_ITS_WAY).unwrap_or(Timestamp::MIN);
+        // Whether the books have it is asked as well: a decision may be written down while
+        // another copy of the event comes into the books.
         let rows = sqlx::query(
-            "SELECT message_id, kind, content_type, made_at, headers, body FROM parked_message \
-             WHERE outcome IN ('refused', 'conflict') AND at_ms >= $1 AND NOT EXISTS \
-             (SELECT 1 FROM release_request \
-             WHERE release_request.message_id = parked_message.message_id \
-             AND release_request.reason = parked_message.reason) \
-             ORDER BY at_ms DESC, message_id LIMIT $2",
+            "SELECT state, CAST(SUM(minor) AS BIGINT), currency FROM money_waiting w \
+             WHERE settled_at = 0 AND (state <> 'verified' OR since_ms <= $1) AND NOT EXISTS \
+             (SELECT 1 FROM event e WHERE e.key = w.event_key) GROUP BY state, currency",
         )
-        .bind(millis(since))
-        .bind(MOST_PARKED)
+        .bind(millis(late))
         .fetch_all(self.pool().await?)
         .await
         .map_err(ShopError::during(doing))?;
-        Ok(rows.iter().filter_map(parked).collect())
+        rows.iter()
+            .map(|found| {
+                let state: String = found.try_get(0).map_err(ShopError::during(doing))?;
+                Ok((Waits::parse(&state), row::amount(found, 1, 2, doing)?))
+            })
+            .collect()
+    }
+
+    /// How many parked messages wait for a person, by their queue without the prefix.
+    pub async fn waiting_for_a_person(&self) -> Result<Vec<(String, i64)>, ShopError> {
+        super::parked::counts(self).await
     }
 }
 
-fn parked(row: &AnyRow) -> Option<Message> {
-    let text = |at: usize| row.try_get::<String, _>(at).ok();
-    let pairs: Vec<(String, String)> = serde_json::from_str(&text(4)?).ok()?;
-    Some(Message {
-        id: text(0)?.parse().ok()?,
-        kind: MessageKind::parse(&text(1)?),
-        content_type: text(2)?,
-        timestamp: Timestamp::from_millisecond(row.try_get(3).ok()?).ok()?,
-        headers: Headers::from_pairs(pairs),
-        body: Bytes::from(STANDARD.decode(text(5)?).ok()?),
-    })
+/// Writes down what a message tells that was verified or held back. What a person has dismissed
+/// stays so, however often others send the same again; the dismissed message itself, sent once
+/// more on purpose, waits again.
+pub(super) async fn note(
+    connection: &mut AnyConnection,
+    message: MessageId,
+    waits: Waits,
+    paid: &[Paid],
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    let sql = match waits {
+        Waits::Verified => {
+            "INSERT INTO money_waiting (event_key, subject, about, message_id, state, currency, \
+             minor, since_ms, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) \
+             ON CONFLICT (event_key) DO UPDATE SET state = excluded.state, \
+             currency = excluded.currency, minor = excluded.minor, settled_at = 0, \
+             since_ms = CASE WHEN money_waiting.state = excluded.state \
+             THEN money_waiting.since_ms ELSE excluded.since_ms END"
+        }
+        Waits::Quarantined => {
+            "INSERT INTO money_waiting (event_key, subject, about, message_id, state, currency, \
+             minor, since_ms, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) \
+             ON CONFLICT (event_key) DO UPDATE SET settled_at = 0 \
+             WHERE money_waiting.message_id = excluded.message_id"
+        }
+    };
+    for paid in paid {
+        sqlx::query(sql)
+            .bind(paid.key.as_str())
+            .bind(paid.subject.as_str())
+            .bind(paid.subject.id())
+            .bind(message.to_string())
+            .bind(waits.as_str())
+            .bind(paid.gross.currency().as_str())
+            .bind(paid.gross.minor())
+            .bind(millis(now))
+            .execute(&mut *connection)
+            .await
+            .map_err(ShopError::during("noting money that waits"))?;
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::now;
-    use crate::event::Source;
-    use crate::ids::{GatewayId, MessageId, Reason};
-    use crate::settings::ShopDatabase;
-    use crate::shop::{NewDecision, NewParked, NewRelease};
-    use crate::stage::StageName;
+/// The books have the event.
+pub(super) async fn arrived(
+    connection: &mut AnyConnection,
+    key: &EventKey,
+) -> Result<(), ShopError> {
+    sqlx::query("DELETE FROM money_waiting WHERE event_key = $1")
+        .bind(key.as_str())
+        .execute(connection)
+        .await
+        .map_err(ShopError::during("striking out money that waited"))?;
+    Ok(())
+}
 
-    async fn shop(folder: &tempfile::TempDir) -> Shop {
-        let database = ShopDatabase::Sqlite(folder.path().join("shop.sqlite"));
-        Shop::open(&database).await.unwrap()
+/// What the books say about `subject` has changed: money that was given back in full, or taken
+/// back, waits for nobody, whatever has become of the message that told of it.
+pub(super) async fn given_back(
+    connection: &mut AnyConnection,
+    subject: &SubjectKey,
+    record: &PaymentRecord,
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    let is_reversed = record.status == "reversed";
+    if !is_reversed && record.refunded.is_none() {
+        return Ok(());
     }
+    let currency = record.refunded.map(Money::currency);
+    sqlx::query(
+        "UPDATE money_waiting SET settled_at = $1 WHERE subject = $2 AND settled_at = 0 \
+         AND ($3 = 1 OR (currency = $4 AND minor <= $5))",
+    )
+    .bind(millis(now))
+    .bind(subject.as_str())
+    .bind(i64::from(is_reversed))
+    .bind(currency.as_ref().map_or("", |currency| currency.as_str()))
+    .bind(record.refunded.map_or(0, Money::minor))
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("striking out money that went back"))?;
+    Ok(())
+}
 
-    fn decision(txn: &str, outcome: &'static str) -> NewDecision {
-        let message = Message {
-            id: MessageId::from_name(txn),
-            kind: MessageKind::NotificationV1,
-            content_type: "application/x-www-form-urlencoded".into(),
-            timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
-            headers: Headers {
-                gateway: Some(GatewayId::PayPal),
-                account: "default".parse().ok(),
-                ..Headers::default()
-            },
-            body: Bytes::from(format!("txn_id={txn}&first_name=J%FCrgen")),
-        };
-        NewDecision {
-            message_id: message.id,
-            at: now(),
-            stage: StageName::Verifier,
-            about: vec![(txn.into(), txn.into())],
-            outcome,
-            reason: Some(Reason::of("amount_mismatch")),
-            detail: String::new(),
-            source: Some(Source::Ipn),
-            attempt: 0,
-            gateway: Some(GatewayId::PayPal),
-            account: "default".parse().ok(),
-            parked: Some(NewParked {
-                lot: crate::disposition::Lot::Quarantine,
-                message,
-                expected: None,
-                found: None,
-            }),
-        }
-    }
-
-    #[tokio::test]
-    async fn only_what_is_in_the_books_is_applied_however_many_are_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let shop = shop(&folder).await;
-        let pool = shop.pool().await.unwrap();
-        for statement in [
-            "INSERT INTO payment VALUES ('p:T1', 'paypal', 'live', 'default', 'payment', 'T1', \
-             'completed', 1, 0, 'EUR', '[]', 0, 0, 1)",
-            "INSERT INTO event (key, fingerprint, subject, type, txn_id, source, message_id, \
-             received_at, applied_at, json) VALUES ('k:150', '', 'p:T1', 'payment.completed', \
-             'T1', 'ipn', 'm', 0, 0, '{}')",
-        ] {
-            sqlx::query(statement).execute(pool).await.unwrap();
-        }
-        let keys: Vec<EventKey> = (0..250)
-            .map(|n| format!("k:{n}").parse().unwrap())
-            .collect();
-        let applied = shop.applied(&keys).await.unwrap();
-        assert_eq!(applied, BTreeSet::from([keys[150].clone()]));
-        assert!(shop.applied(&[]).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn genuine_messages_are_held_back_until_a_person_releases_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let shop = shop(&folder).await;
-        for (txn, outcome) in [("T1", "refused"), ("T2", "invalid"), ("T3", "conflict")] {
-            let decision = decision(txn, outcome);
-            shop.record_decision(&decision).await.unwrap();
-        }
-        let bodies = async |since| {
-            let held = shop.held_back(since).await.unwrap();
-            let body = |one: &Message| String::from_utf8_lossy(&one.body).into_owned();
-            held.iter().map(body).collect::<BTreeSet<String>>()
-        };
-        let body = |txn| format!("txn_id={txn}&first_name=J%FCrgen");
-        let long_ago = Timestamp::UNIX_EPOCH;
-        assert_eq!(
-            bodies(long_ago).await,
-            BTreeSet::from([body("T1"), body("T3")])
-        );
-        let word = NewRelease {
-            by: "kim".into(),
-            because: "agreed by telephone".into(),
-            at: now(),
-        };
-        shop.release("T1", &word).await.unwrap();
-        assert_eq!(bodies(long_ago).await, BTreeSet::from([body("T3")]));
-        let later = now().checked_add(jiff::SignedDuration::from_hours(1));
-        assert_eq!(bodies(later.unwrap()).await, BTreeSet::new());
-    }
+/// A person has dismissed the message, or what else tells of the same.
+pub(super) async fn dismissed(
+    connection: &mut AnyConnection,
+    message: &str,
+    about: &str,
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    sqlx::query(
+        "UPDATE money_waiting SET settled_at = $1 WHERE settled_at = 0 \
+         AND (message_id = $2 OR (about <> '' AND about = $3))",
+    )
+    .bind(millis(now))
+    .bind(message)
+    .bind(about)
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("dismissing money that waits"))?;
+    Ok(())
 }

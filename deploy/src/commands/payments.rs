@@ -7,10 +7,11 @@ use std::io::Write;
 use clap::Subcommand;
 use quittance_common::ids::TxnId;
 use quittance_common::shop::{ParkedRow, ParkedState, ReleaseOutcome, Verdict};
+use serde::Serialize;
 
 use super::{Context, Exit};
 use crate::operator;
-use crate::output::{Form, write_rows};
+use crate::output::{Form, write_json, write_rows};
 use crate::story;
 use crate::wiring::{Books, PaymentQuery};
 
@@ -41,7 +42,7 @@ pub(crate) enum Command {
     /// What waits for a person: why, what was expected and what was found, and on which queue it
     /// is. Newest first.
     Quarantined {
-        /// Also what was released (by whom, when, why) or went its way since.
+        /// Also what was released or dismissed (by whom, when, why) or went its way since.
         #[arg(long)]
         all: bool,
     },
@@ -49,6 +50,18 @@ pub(crate) enum Command {
     Release {
         /// The transaction id.
         txn: TxnId,
+        /// Why; kept with the payment's story.
+        #[arg(long, value_name = "WHY")]
+        because: String,
+        /// Who; the user of this system unless given.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Say that nothing more is to be done for what is quarantined of a payment: it was paid back,
+    /// or settled in another way. It is no longer listed and no longer money at risk.
+    Dismiss {
+        /// The transaction id, or that of a subscription or case.
+        id: TxnId,
         /// Why; kept with the payment's story.
         #[arg(long, value_name = "WHY")]
         because: String,
@@ -108,6 +121,9 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::Release { txn, because, by } => {
             release(&books, &txn, because, by, context.out).await?;
         }
+        Command::Dismiss { id, because, by } => {
+            dismiss(&books, &id, because, by, context).await?;
+        }
         Command::Show { id } => {
             let stories = books.payment_story(&id).await?;
             anyhow::ensure!(!stories.is_empty(), "nothing is recorded about {id}");
@@ -129,9 +145,9 @@ async fn quarantined(books: &Books, all: bool, context: Context<'_>) -> anyhow::
         "at",
         "queue",
         "state",
-        "released_by",
-        "released_at",
-        "released_because",
+        "decided_by",
+        "decided_at",
+        "decided_because",
     ];
     let rows = books.ever_parked().await?;
     if all {
@@ -180,6 +196,55 @@ async fn release(
         anyhow::bail!("payment {txn} cannot be released: {}", why.join("; "));
     }
     Ok(())
+}
+
+async fn dismiss(
+    books: &Books,
+    id: &TxnId,
+    because: String,
+    by: Option<String>,
+    context: Context<'_>,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(!because.trim().is_empty(), "--because must say something");
+    let by = by.unwrap_or_else(operator::system_user);
+    let dismissed = books.dismiss(id, by.clone(), because).await?;
+    anyhow::ensure!(
+        !dismissed.is_empty(),
+        "nothing of payment {id} waits in quarantine"
+    );
+    for row in &dismissed {
+        if context.form == Form::JsonLines {
+            write_json(
+                context.out,
+                &Dismissed {
+                    id: id.as_str(),
+                    outcome: "dismissed",
+                    by: &by,
+                    reason: &row.reason,
+                    message_id: &row.message_id,
+                    queue: &row.queue,
+                },
+            )?;
+        } else {
+            writeln!(
+                context.out,
+                "dismissed {id} ({}) by {by}; the copy on `{}` stays until it is purged",
+                row.reason, row.queue
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// What a program is told of one dismissed message.
+#[derive(Debug, Serialize)]
+struct Dismissed<'a> {
+    id: &'a str,
+    outcome: &'static str,
+    by: &'a str,
+    reason: &'a str,
+    message_id: &'a str,
+    queue: &'a str,
 }
 
 /// Why a parked message cannot be released, and what to do instead.

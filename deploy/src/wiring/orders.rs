@@ -6,7 +6,9 @@ use quittance_common::order::Order;
 use quittance_common::order::link::Link;
 use quittance_common::order::register::register;
 use quittance_common::settings::{Account, Settings};
-use quittance_common::shop::{NewCancellation, NewRelease, OrderRow, ParkedRow, ReleaseOutcome};
+use quittance_common::shop::{
+    NewCancellation, NewDismissal, NewRelease, OrderRow, ParkedRow, ReleaseOutcome,
+};
 use quittance_fulfiller::fulfil::{Cancellation, cancel_order};
 use quittance_fulfiller::terms::Terms;
 
@@ -58,6 +60,18 @@ impl Books {
     /// Everything that was parked, with what has become of it, newest first.
     pub async fn ever_parked(&self) -> anyhow::Result<Vec<ParkedRow>> {
         Ok(self.shop.ever_parked().await?)
+    }
+
+    /// Dismisses what waits in quarantine of `txn`; what that was.
+    pub async fn dismiss(
+        &self,
+        txn: &TxnId,
+        by: String,
+        because: String,
+    ) -> anyhow::Result<Vec<ParkedRow>> {
+        let at = clock::now();
+        let word = NewDismissal { by, because, at };
+        Ok(self.shop.dismiss(txn.as_str(), &word).await?)
     }
 
     /// Releases what waits and names `txn`; empty when nothing does.

@@ -97,6 +97,7 @@ pub(super) async fn an_old_parked_message_loses_its_bytes_and_keeps_its_reason(s
             expected: Some("20.00 EUR".into()),
             found: Some("0.05 EUR".into()),
         }),
+        paid: Vec::new(),
     };
     shop.record_decision(&decision).await.unwrap();
     let before = now - Duration::from_hours(24 * 365);

@@ -240,13 +240,13 @@ async fn a_released_payment_is_listed_with_who_released_it_and_when(
     assert_eq!(
         (
             &all[0]["state"],
-            &all[0]["released_by"],
-            &all[0]["released_because"]
+            &all[0]["decided_by"],
+            &all[0]["decided_because"]
         ),
         (&"released".into(), &"kim".into(), &"agreed".into())
     );
     assert!(
-        all[0]["released_at"]
+        all[0]["decided_at"]
             .as_str()
             .is_some_and(|at| at.ends_with('Z'))
     );

@@ -77,6 +77,8 @@ async fn while_redis_is_away_messages_wait_and_nothing_is_guessed() -> anyhow::R
         (pipeline.metric("quittance_retries_total", &[]).await > 0).then_some(())
     })
     .await?;
+    let failed = pipeline.metric("quittance_claims_total", &["outcome=\"error\""]);
+    assert!(failed.await > 0, "an alert asks for it");
     assert_eq!(pipeline.payment("TXNOREDIS").await?, None);
     redis.start_again().await?;
     pipeline.settled("TXNOREDIS", "completed").await?;

@@ -17,7 +17,7 @@ on_both_engines!(
 );
 
 /// The metrics of the contract with their labels, and those that came after.
-const CONTRACT: [(&str, &[&str]); 24] = [
+const CONTRACT: [(&str, &[&str]); 25] = [
     (
         "notifications_received_total",
         &["gateway", "account", "outcome"],
@@ -41,6 +41,7 @@ const CONTRACT: [(&str, &[&str]); 24] = [
     ("rules_total", &["action"]),
     ("archived_total", &["outcome"]),
     ("money_at_risk", &["currency", "state"]),
+    ("waiting_for_a_person", &["queue"]),
     ("queue_messages", &["queue"]),
     ("queue_consumers", &["queue"]),
     ("queue_oldest_timestamp_seconds", &["queue"]),

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod at_risk;
 mod bindings;
 mod books;
 mod buyer;

@@ -1,40 +1,27 @@
-//! Watches money: what the verifier hands on is looked for in the books until it is there, and what
-//! it holds back is added up.
+//! Shows what the books say about money at risk and about what waits for a person. The books know
+//! it all, so every process shows the same, and a restart forgets nothing.
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use prometheus::{GaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use quittance_common::clock;
-use quittance_common::disposition::Disposition;
-use quittance_common::event::{EventType, PaymentEvent};
-use quittance_common::gateway;
-use quittance_common::message::Message;
-use quittance_common::notification::RawNotification;
-use quittance_common::queue::{Destination, QueueId, WorkQueue};
-use quittance_common::settings::Settings;
-use quittance_common::shop::{Shop, ShopError};
-use quittance_common::stage::{Stage, StageName};
-use tracing::{debug, warn};
+use quittance_common::shop::parked::PARKING;
+use quittance_common::shop::{Shop, ShopError, Waits};
+use tracing::debug;
 
-use super::{Labels, Ledger, Paid, Sums, sums};
+use super::{Labels, Sums, sums};
 
 /// How often the books are asked.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// For how long what was quarantined counts. Whatever has waited for longer is somebody's decision.
-const HELD_FOR: SignedDuration = SignedDuration::from_hours(35 * 24);
-
-/// Money that was paid and has no effect yet. Cheap to clone; every clone is the same.
+/// The gauges. Cheap to clone; every clone is the same.
 #[derive(Clone)]
 pub struct AtRisk {
-    settings: Arc<Settings>,
     shop: Shop,
-    ledger: Arc<Mutex<Ledger>>,
-    gauge: GaugeVec,
+    money: GaugeVec,
+    waiting: IntGaugeVec,
 }
 
 impl fmt::Debug for AtRisk {
@@ -44,205 +31,65 @@ impl fmt::Debug for AtRisk {
 }
 
 impl AtRisk {
-    /// Registers `money_at_risk{currency,state}`.
+    /// Registers `money_at_risk{currency,state}` and `waiting_for_a_person{queue}`.
     ///
     /// # Errors
-    /// When the name is taken in the registry.
-    pub fn register(
-        registry: &Registry,
-        settings: Arc<Settings>,
-        shop: Shop,
-    ) -> Result<Self, prometheus::Error> {
+    /// When a name is taken in the registry.
+    pub fn register(registry: &Registry, shop: Shop) -> Result<Self, prometheus::Error> {
         let help = "Money that was paid and has no effect yet, in units of the currency: verified \
-                    for a minute by this process and not in the books, or quarantined (the same \
-                    from every process).";
+                    for a minute and not in the books, or quarantined. The same from every process.";
         let options = Opts::new("quittance_money_at_risk", help);
-        let gauge = GaugeVec::new(options, &["currency", "state"])?;
-        registry.register(Box::new(gauge.clone()))?;
+        let money = GaugeVec::new(options, &["currency", "state"])?;
+        registry.register(Box::new(money.clone()))?;
+        let help = "Parked messages that nobody has released or dismissed yet, by the queue that \
+                    they were parked on, without its prefix. The same from every process.";
+        let options = Opts::new("quittance_waiting_for_a_person", help);
+        let waiting = IntGaugeVec::new(options, &["queue"])?;
+        registry.register(Box::new(waiting.clone()))?;
+        for queue in PARKING {
+            waiting.with_label_values(&[queue]).set(0);
+        }
         let at_risk = Self {
-            settings,
             shop,
-            ledger: Arc::default(),
-            gauge,
+            money,
+            waiting,
         };
-        at_risk.show(State::Verified, &mut Labels::default(), &Sums::new());
-        at_risk.show(State::Quarantined, &mut Labels::default(), &Sums::new());
+        at_risk.show(Waits::Verified, &mut Labels::default(), &Sums::new());
+        at_risk.show(Waits::Quarantined, &mut Labels::default(), &Sums::new());
         Ok(at_risk)
     }
 
-    /// Keeps the gauge right until it is dropped. While the books cannot be asked, everything that
-    /// is on its way may be at risk.
+    /// Keeps the gauges right until it is dropped. While the books cannot be asked they show what
+    /// was known last.
     pub async fn keep(&self) -> Infallible {
-        let (mut verified, mut quarantined) = (Labels::default(), Labels::default());
+        let mut labels = [Labels::default(), Labels::default()];
         loop {
-            if let Err(error) = self.ask_for_verified().await {
-                debug!(%error, "the books cannot be asked what has arrived");
-            }
-            let now = clock::now();
-            let overdue = self.ledger().overdue(now);
-            self.show(State::Verified, &mut verified, &overdue);
-            match self.held_back(now).await {
-                Ok(held) => self.show(State::Quarantined, &mut quarantined, &held),
-                Err(error) => debug!(%error, "the books cannot be asked what is quarantined"),
+            if let Err(error) = self.look(&mut labels).await {
+                debug!(%error, "the books cannot be asked which money is at risk");
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// Strikes out what has come into the books.
-    async fn ask_for_verified(&self) -> Result<(), ShopError> {
-        let open = self.ledger().open();
-        if open.is_empty() {
-            return Ok(());
+    async fn look(&self, [verified, quarantined]: &mut [Labels; 2]) -> Result<(), ShopError> {
+        let found = self.shop.money_at_risk(clock::now()).await?;
+        let of = |state| {
+            let own = found.iter().filter(move |(waits, _)| *waits == state);
+            sums(own.map(|(_, money)| *money))
+        };
+        self.show(Waits::Verified, verified, &of(Waits::Verified));
+        self.show(Waits::Quarantined, quarantined, &of(Waits::Quarantined));
+        for (queue, count) in self.shop.waiting_for_a_person().await? {
+            self.waiting.with_label_values(&[queue.as_str()]).set(count);
         }
-        let applied = self.shop.applied(&open).await?;
-        self.ledger().applied(&applied);
         Ok(())
     }
 
-    /// What is quarantined although it is genuine, and not in the books by another message.
-    async fn held_back(&self, now: Timestamp) -> Result<Sums, ShopError> {
-        let since = now.checked_sub(HELD_FOR).unwrap_or(Timestamp::MIN);
-        let held: Vec<Paid> = self
-            .shop
-            .held_back(since)
-            .await?
-            .iter()
-            .flat_map(|message| paid_by(message, &self.settings))
-            .collect();
-        let applied = self.shop.applied(held.iter().map(|paid| &paid.key)).await?;
-        let missing = held.into_iter().filter(|paid| !applied.contains(&paid.key));
-        Ok(sums(missing.map(|paid| paid.gross)))
-    }
-
-    fn show(&self, state: State, labels: &mut Labels, sums: &Sums) {
+    fn show(&self, state: Waits, labels: &mut Labels, sums: &Sums) {
         for (currency, units) in labels.values(sums) {
-            self.gauge
+            self.money
                 .with_label_values(&[currency.as_str(), state.as_str()])
                 .set(units);
         }
     }
-
-    fn forwarded(&self, paid: Vec<Paid>) {
-        let now = clock::now();
-        let mut ledger = self.ledger();
-        for paid in paid {
-            if !ledger.forwarded(paid, now) {
-                warn!("too many payments are on their way to keep all in mind");
-            }
-        }
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Entries are independent of each other, so the ledger is right even after a panic.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
-
-/// Why the money has no effect.
-#[derive(Debug, Clone, Copy)]
-enum State {
-    /// On its way for too long.
-    Verified,
-    /// A person must decide.
-    Quarantined,
-}
-
-impl State {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Verified => "verified",
-            Self::Quarantined => "quarantined",
-        }
-    }
-}
-
-/// The payments that a parked message tells. What cannot be read tells none.
-fn paid_by(message: &Message, settings: &Settings) -> Vec<Paid> {
-    let Ok(raw) = RawNotification::from_message(message) else {
-        return Vec::new();
-    };
-    let read = settings
-        .account(raw.gateway, &raw.account)
-        .and_then(|account| gateway::read(&raw, account).ok());
-    let readings = read.into_iter().flat_map(|read| read.readings);
-    readings
-        .filter(|reading| reading.event_type == EventType::Completed)
-        .filter_map(|reading| {
-            let (key, gross) = (reading.key, reading.data.gross?);
-            Some(Paid { key, gross })
-        })
-        .collect()
-}
-
-/// A stage whose payments are watched once they are on their way.
-#[derive(Debug)]
-pub struct Watched<S> {
-    stage: S,
-    at_risk: AtRisk,
-}
-
-impl<S> Watched<S> {
-    /// Watches what `stage` hands on.
-    pub const fn new(stage: S, at_risk: AtRisk) -> Self {
-        Self { stage, at_risk }
-    }
-
-    /// The payments among what is published for the fulfiller.
-    fn paid(&self, publish: &[(Destination, Message)]) -> Vec<Paid> {
-        let fulfil = Destination::Queue(QueueId::Work(WorkQueue::Fulfil));
-        publish
-            .iter()
-            .filter(|(to, _)| *to == fulfil)
-            .filter_map(|(_, message)| PaymentEvent::from_json(&message.body).ok())
-            .filter_map(|event| Paid::of(&event, &self.at_risk.settings.rules))
-            .collect()
-    }
-}
-
-impl<S: Stage> Stage for Watched<S> {
-    const NAME: StageName = S::NAME;
-    type Receipt = (S::Receipt, Vec<Paid>);
-
-    async fn ready(&self) {
-        self.stage.ready().await;
-    }
-
-    async fn handle(&self, message: &Message) -> Disposition<Self::Receipt> {
-        match self.stage.handle(message).await {
-            Disposition::Forward { publish, receipt } => {
-                let paid = self.paid(&publish);
-                Disposition::Forward {
-                    publish,
-                    receipt: (receipt, paid),
-                }
-            }
-            Disposition::Retry {
-                wait,
-                reason,
-                detail,
-            } => Disposition::Retry {
-                wait,
-                reason,
-                detail,
-            },
-            Disposition::Park {
-                lot,
-                reason,
-                detail,
-            } => Disposition::Park {
-                lot,
-                reason,
-                detail,
-            },
-        }
-    }
-
-    async fn confirmed(&self, (receipt, paid): Self::Receipt) {
-        self.at_risk.forwarded(paid);
-        self.stage.confirmed(receipt).await;
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -12,7 +12,7 @@ use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::{clock, failpoint};
 use tracing::{info, warn};
 
-use super::{Held, Verifier, claims_away, free_retry};
+use super::{Held, Verifier, free_retry};
 use crate::case::{Case, Settled};
 use crate::decide::Decision;
 use crate::metrics::Outcome;
@@ -72,7 +72,7 @@ impl Verifier {
                         "the same transaction and status as before, with another amount, payee or order".into(),
                     )
                 }
-                Err(error) => claims_away(error),
+                Err(error) => self.claims_away(&error),
             };
             self.release(&held).await;
             return Err(refused);
@@ -114,7 +114,8 @@ impl Verifier {
             Ok(ClaimOutcome::Busy { .. }) => "busy",
             Ok(ClaimOutcome::Done) => "done",
             Ok(ClaimOutcome::Conflict) => "conflict",
-            Err(_) => "error",
+            // Counted where it is decided what follows.
+            Err(_) => return claimed,
         };
         self.shared.claims_total.with_label_values(&[outcome]).inc();
         claimed
@@ -124,6 +125,7 @@ impl Verifier {
     async fn release(&self, held: &Held) {
         for claim in &held.claims {
             if let Err(error) = self.claims.release(claim, &held.owner).await {
+                self.claims_failed();
                 warn!(%error, "a claim could not be given back; its lease ends it");
             }
         }

@@ -51,6 +51,7 @@ fn parked(message: &Message, outcome: &'static str, reason: &'static str) -> New
             expected: Some("20.00 EUR".into()),
             found: Some("0.05 EUR".into()),
         }),
+        paid: Vec::new(),
     }
 }
 
@@ -93,10 +94,10 @@ async fn a_released_message_comes_back_byte_for_byte_once_and_without_its_histor
     let told = shop.parked_about("TX1").await.unwrap().remove(0);
     assert_eq!(told.state, ParkedState::Released);
     assert_eq!(
-        (told.released_by.as_str(), told.released_because.as_str()),
+        (told.decided_by.as_str(), told.decided_because.as_str()),
         ("kim", "agreed by telephone")
     );
-    assert!(!told.released_at.is_empty());
+    assert!(!told.decided_at.is_empty());
 
     let (id, again) = shop.next_release(now()).await.unwrap().unwrap();
     assert_eq!((again.id, &again.body), (original.id, &original.body));

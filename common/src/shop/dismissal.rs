@@ -1,0 +1,86 @@
+//! A person's word that nothing more is to be done for what was parked: it was settled in another
+//! way (paid back, sold by hand), or is nobody's.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+
+use super::parked::ParkedRow;
+use super::{Shop, ShopError, millis, risk};
+use crate::ids::MessageId;
+
+/// A person's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDismissal {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub because: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+const DOING: &str = "dismissing what is parked";
+
+impl Shop {
+    /// Dismisses every waiting message that names `id`, or is about it, and the money that it tells
+    /// of; what was dismissed. Copies on parking queues stay where they are.
+    pub async fn dismiss(
+        &self,
+        id: &str,
+        word: &NewDismissal,
+    ) -> Result<Vec<ParkedRow>, ShopError> {
+        let mut waiting = self.quarantined().await?;
+        waiting.retain(|row| row.txn_id == id || row.subject == id);
+        let mut tx = self
+            .pool()
+            .await?
+            .begin()
+            .await
+            .map_err(ShopError::during(DOING))?;
+        for row in &waiting {
+            one(&mut tx, &row.message_id, word).await?;
+            risk::dismissed(&mut tx, &row.message_id, &row.subject, word.at).await?;
+        }
+        tx.commit().await.map_err(ShopError::during(DOING))?;
+        Ok(waiting)
+    }
+
+    /// The same of messages that were deleted from their parking queue.
+    pub async fn dismiss_messages(
+        &self,
+        messages: &[MessageId],
+        word: &NewDismissal,
+    ) -> Result<(), ShopError> {
+        let mut tx = self
+            .pool()
+            .await?
+            .begin()
+            .await
+            .map_err(ShopError::during(DOING))?;
+        for message in messages {
+            let message = message.to_string();
+            one(&mut tx, &message, word).await?;
+            risk::dismissed(&mut tx, &message, "", word.at).await?;
+        }
+        tx.commit().await.map_err(ShopError::during(DOING))
+    }
+}
+
+async fn one(
+    connection: &mut AnyConnection,
+    message: &str,
+    word: &NewDismissal,
+) -> Result<(), ShopError> {
+    sqlx::query(
+        "UPDATE parked_message SET dismissed_at = $1, dismissed_by = $2, dismissed_because = $3 \
+         WHERE message_id = $4 AND settled_at = 0 AND dismissed_at = 0",
+    )
+    .bind(millis(word.at))
+    .bind(word.by.as_str())
+    .bind(word.because.as_str())
+    .bind(message)
+    .execute(connection)
+    .await
+    .map_err(ShopError::during(DOING))?;
+    Ok(())
+}
