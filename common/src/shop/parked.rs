@@ -133,11 +133,12 @@ impl Shop {
     }
 }
 
-/// How many wait for a person, by queue; each queue that can have any is named.
+/// How many genuine messages wait for a person, by queue; each queue that can have any is named.
+/// What the gateway denies having sent does not count: anybody can send that, and it costs nobody.
 pub(super) async fn counts(shop: &Shop) -> Result<Vec<(String, i64)>, ShopError> {
     let rows = sqlx::query(
         "SELECT p.stage, p.lot, COUNT(*) FROM parked_message p WHERE p.settled_at = 0 \
-         AND p.dismissed_at = 0 AND NOT EXISTS (SELECT 1 FROM release_request r \
+         AND p.dismissed_at = 0 AND p.outcome <> 'invalid' AND NOT EXISTS (SELECT 1 FROM release_request r \
          WHERE r.message_id = p.message_id AND r.reason = p.reason) GROUP BY p.stage, p.lot",
     )
     .fetch_all(shop.pool().await?)

@@ -92,7 +92,7 @@ impl Shop {
             .collect()
     }
 
-    /// How many parked messages wait for a person, by their queue without the prefix.
+    /// How many genuine parked messages wait for a person, by their queue without the prefix.
     pub async fn waiting_for_a_person(&self) -> Result<Vec<(String, i64)>, ShopError> {
         super::parked::counts(self).await
     }

@@ -41,8 +41,9 @@ impl AtRisk {
         let options = Opts::new("quittance_money_at_risk", help);
         let money = GaugeVec::new(options, &["currency", "state"])?;
         registry.register(Box::new(money.clone()))?;
-        let help = "Parked messages that nobody has released or dismissed yet, by the queue that \
-                    they were parked on, without its prefix. The same from every process.";
+        let help = "Genuine parked messages that nobody has released or dismissed yet, by the \
+                    queue that they were parked on, without its prefix. The same from every \
+                    process.";
         let options = Opts::new("quittance_waiting_for_a_person", help);
         let waiting = IntGaugeVec::new(options, &["queue"])?;
         registry.register(Box::new(waiting.clone()))?;
