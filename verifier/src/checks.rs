@@ -102,8 +102,10 @@ impl<'a> Policy<'a> {
 pub struct Passed {
     /// What the checks noted without refusing.
     pub flags: Vec<Reason>,
-    /// The order that it is for and may settle.
+    /// The order that it is for and may settle by itself.
     pub order: Option<OrderId>,
+    /// The order that a payment in a series is for.
+    pub held_against: Option<OrderId>,
     /// What the amount was held against.
     pub asked: Option<Money>,
     /// What was bought, where the order says and the message does not.
@@ -238,12 +240,19 @@ fn check_reading(
         // Neither orders nor the catalogue know options; a dearer one may have been chosen.
         notes.flag(Reason::of("options_not_checked"));
     }
+    let (asked, bought) = (expected.asked(), items::bought(&expected, &data.lines));
+    // A payment in a series repeats the order of the first one, and must not settle it again.
+    let (held_against, order) = if data.is_of_a_series() {
+        (expected.order, None)
+    } else {
+        (None, expected.order)
+    };
     Ok(Passed {
         flags: Vec::new(),
-        asked: expected.asked(),
-        bought: items::bought(&expected, &data.lines),
-        // A renewal repeats the order of the first payment and must not settle it again.
-        order: expected.order.filter(|_| !price::is_renewal(data)),
+        order,
+        held_against,
+        asked,
+        bought,
     })
 }
 
@@ -299,7 +308,7 @@ pub fn order_refs(notification: &Notification) -> BTreeSet<OrderId> {
 pub fn renewed(notification: &Notification) -> BTreeSet<&str> {
     let renewals = notification.readings.iter().map(|reading| &reading.data);
     renewals
-        .filter(|data| price::is_renewal(data))
+        .filter(|data| data.is_of_a_series())
         .filter_map(|data| data.subscription.as_deref())
         .collect()
 }

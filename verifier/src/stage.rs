@@ -181,6 +181,7 @@ impl Verifier {
             let noted = passed.flags.iter().map(ToString::to_string);
             event.data.flags.extend(noted);
             event.data.order.bound = passed.order;
+            event.data.order.held_against = passed.held_against;
             event.data.asked = passed.asked;
             if let Some(bought) = passed.bought {
                 event.data.lines = bought;

@@ -10,7 +10,6 @@ use quittance_common::ids::{OrderId, Reason};
 use quittance_common::money::Money;
 use quittance_common::order::Quantities;
 use quittance_common::settings::Unmatched;
-use quittance_common::status::TxnType;
 
 use super::Refusal;
 use super::catalogue::unmatched_item;
@@ -87,18 +86,6 @@ pub(super) fn incoming(event_type: EventType, gross: Option<Money>) -> Result<Mo
         .compared(&"more than zero", &gross)),
         Some(gross) => Ok(gross),
     }
-}
-
-/// Whether this is one of a series of payments that all carry the first one's order.
-pub(super) const fn is_renewal(data: &EventData) -> bool {
-    matches!(
-        data.txn_type,
-        Some(
-            TxnType::SubscrPayment
-                | TxnType::RecurringPayment
-                | TxnType::RecurringPaymentOutstandingPayment
-        )
-    )
 }
 
 /// Whether this is the capture of an authorisation. The gateway alone names a parent, and the
