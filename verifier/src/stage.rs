@@ -25,7 +25,7 @@ use quittance_common::stage::{Stage, StageName};
 use tracing::{info, warn};
 
 use crate::case::{Case, Settled};
-use crate::checks::{self, Known, Policy};
+use crate::checks::{self, Known, Policy, Refusal};
 use crate::decide::{self, Decision, STORE_WAIT};
 use crate::metrics::{Metrics, Outcome};
 use crate::postback::Postback;
@@ -170,12 +170,7 @@ impl Verifier {
             .map_err(|error| self.shop_failed(message, "catalogue_unavailable", &error))?;
         let policy = Policy::of(&self.settings);
         let passed = checks::check(verified.notification(), account, &known, policy, &waived)
-            .map_err(|refusal| {
-                self.metrics
-                    .decided(Outcome::Refused, refusal.reason.as_str());
-                case.refuse(&refusal);
-                Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
-            })?;
+            .map_err(|refusal| self.refused(refusal, message, case))?;
         let mut events = verified.into_events();
         for (event, passed) in events.iter_mut().zip(passed) {
             let noted = passed.flags.iter().map(ToString::to_string);
@@ -189,6 +184,20 @@ impl Verifier {
             case.note(passed.flags);
         }
         self.claim_and_forward(events, message, case).await
+    }
+
+    /// What becomes of a message that a check refuses: a person gets it, once no authorisation that
+    /// may still come can lift the refusal.
+    fn refused(&self, refusal: Refusal, message: &Message, case: &mut Case) -> Decision {
+        if refusal.awaits_authorization
+            && let Some(later) = decide::await_authorization(&message.headers, &refusal.detail)
+        {
+            return later;
+        }
+        self.metrics
+            .decided(Outcome::Refused, refusal.reason.as_str());
+        case.refuse(&refusal);
+        Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
     }
 
     /// What a person has waived for this very message. The header only says that it is worth
@@ -209,12 +218,17 @@ impl Verifier {
         account: &Account,
     ) -> Result<Known, ShopError> {
         let renewed = checks::renewed(notification);
+        let captured = checks::captured(notification);
         Ok(Known {
             prices: self.shop.prices(&checks::skus(notification)).await?,
             orders: self.shop.orders(&checks::order_refs(notification)).await?,
             subscriptions: self
                 .shop
                 .subscriptions_in_force(account.gateway, account.environment, &renewed)
+                .await?,
+            authorizations: self
+                .shop
+                .authorizations(account.gateway, account.environment, &captured)
                 .await?,
         })
     }
