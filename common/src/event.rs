@@ -59,9 +59,23 @@ pub struct OrderRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<String>,
     /// The order that the verifier's checks found this payment to be for, and that it may settle.
-    /// `None` for a renewal, which settles no order, and for what matches none.
+    /// `None` for a payment in a series, and for what matches none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<OrderId>,
+    /// The order that a payment in a series was held against: the payments of a subscription
+    /// settle it together, once. Says nothing of whether it is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_against: Option<OrderId>,
+}
+
+impl OrderRef {
+    /// The order that the checks held the payment against, alone or in a series.
+    pub const fn claimed(&self) -> Option<&OrderId> {
+        match &self.bound {
+            Some(order) => Some(order),
+            None => self.held_against.as_ref(),
+        }
+    }
 }
 
 impl fmt::Debug for OrderRef {
@@ -70,6 +84,7 @@ impl fmt::Debug for OrderRef {
             .field("invoice", &self.invoice.is_some())
             .field("custom", &self.custom.is_some())
             .field("bound", &self.bound.is_some())
+            .field("held_against", &self.held_against.is_some())
             .finish()
     }
 }
@@ -232,38 +247,43 @@ pub struct EventData {
     pub flags: Vec<String>,
 }
 
+impl EventData {
+    /// Whether the payment is one of a series under the same invoice: of a subscription or a
+    /// recurring profile. A payment by a billing agreement (`merch_pmt`) is none: the merchant
+    /// makes each of them, for something of its own.
+    pub const fn is_of_a_series(&self) -> bool {
+        matches!(
+            self.txn_type,
+            Some(
+                TxnType::SubscrPayment
+                    | TxnType::RecurringPayment
+                    | TxnType::RecurringPaymentOutstandingPayment
+            )
+        )
+    }
+}
+
 impl PaymentEvent {
     /// The routing key on the topic exchange: `{gateway}.{event type}`.
     pub fn routing_key(&self) -> String {
         format!("{}.{}", self.gateway, self.event_type)
     }
 
-    /// The order that it is for: the one that the checks bound it to, or else its invoice. Only of
-    /// money that comes in, and not of one payment of a series, which repeats the invoice.
+    /// The order that it is for: the one that the checks held it against, or else its invoice.
+    /// Only of money that comes in, and never the invoice of one payment in a series, which
+    /// repeats it.
     pub fn order_ref(&self) -> Option<&str> {
-        if !matches!(self.event_type, EventType::Completed | EventType::Pending)
-            || self.is_of_a_series()
-        {
+        if !matches!(self.event_type, EventType::Completed | EventType::Pending) {
             return None;
         }
         let order = &self.data.order;
-        let bound = order.bound.as_ref().map(OrderId::as_str);
+        let claimed = order.claimed().map(OrderId::as_str);
         // What is no order's number (with control characters, say) names none.
-        let invoice = order.invoice.as_deref();
-        bound.or(invoice.filter(|invoice| invoice.parse::<OrderId>().is_ok()))
-    }
-
-    /// Whether the payment is one of many under the same invoice: a renewal.
-    pub const fn is_of_a_series(&self) -> bool {
-        matches!(
-            self.data.txn_type,
-            Some(
-                TxnType::SubscrPayment
-                    | TxnType::RecurringPayment
-                    | TxnType::RecurringPaymentOutstandingPayment
-                    | TxnType::MerchPmt
-            )
-        )
+        let invoice = order
+            .invoice
+            .as_deref()
+            .filter(|invoice| !self.data.is_of_a_series() && invoice.parse::<OrderId>().is_ok());
+        claimed.or(invoice)
     }
 
     /// The same event without what tells who paid or what he wrote: the payer, the options of the

@@ -7,6 +7,7 @@
 //! This module keeps books; it decides nothing about payments (that is the fulfiller's).
 
 pub mod announcement;
+pub mod authorizations;
 mod availability;
 pub mod books;
 pub mod cancellation;
@@ -43,6 +44,7 @@ use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
+pub use authorizations::Authorization;
 pub use availability::Availability;
 pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};

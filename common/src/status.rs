@@ -142,6 +142,13 @@ vocabulary! {
     }
 }
 
+impl PendingReason {
+    /// Whether the money comes only once the merchant captures it.
+    pub const fn awaits_capture(&self) -> bool {
+        matches!(self, Self::Authorization | Self::Order)
+    }
+}
+
 vocabulary! {
     /// `reason_code`: why it was reversed, refunded or disputed.
     ReasonCode {

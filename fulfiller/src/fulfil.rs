@@ -107,7 +107,7 @@ pub async fn apply_under(
     if terms.tell_merchant && ruling.tells_shop() {
         scene.tell_merchant(&record.flags).await?;
     }
-    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
+    let (done, refused, renews) = (std::mem::take(&mut scene.done), scene.refused, scene.renews);
     books.save(&record).await?;
     // The subscription or case that the payment's event tells about as well.
     if let Some(other) = SubjectKey::about(event) {
@@ -121,6 +121,7 @@ pub async fn apply_under(
             flags: &record.flags,
             refused,
             settles: payment.settles.as_deref(),
+            renews,
         };
         books
             .enqueue(&published::for_the_shop(event, standing)?)

@@ -8,7 +8,7 @@
 //!
 //! An authorisation and its captures are one payment: what is captured adds up, the goods are
 //! reserved by the one and taken by the first of the others, and the authorisation's end (voided,
-//! expired) says nothing about money that was captured before.
+//! expired) says nothing about money that was captured before or is on its way.
 //!
 //! The result depends on *which* events there are, not on when each was received: nothing is
 //! chosen by time. What a customer was told on the way (pending, failed) is true of the day on
@@ -22,15 +22,16 @@ use quittance_common::ids::Sku;
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
 use quittance_common::shop::Verdict;
-use quittance_common::status::PendingReason;
 
 mod binding;
+mod captures;
 mod effects;
 mod ledger;
 mod standing;
 mod status;
 
 use binding::{bound, invoice, sound};
+use captures::{Family, authorized, counts_for_itself, goods};
 pub use effects::{Effect, due, effects};
 pub use ledger::Refund;
 use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
@@ -54,10 +55,10 @@ pub struct Payment {
     pub lines: BTreeMap<Sku, i64>,
     /// What a person should see, as reason codes.
     pub flags: BTreeSet<String>,
-    /// The order that this payment settles: the one that the checks bound it to; only when it is
-    /// paid and not one of a series (renewals repeat the first payment's order).
+    /// The order that this payment settles, alone or with the other payments of its series: the one
+    /// that the checks held it against; only when it is paid.
     pub settles: Option<String>,
-    /// The order that it was bound to, whatever speaks against it.
+    /// The order that it was held against, whatever speaks against it.
     pub(crate) claims: Option<String>,
     /// The invoice of a paid one that no check has bound to an order.
     pub(crate) invoice: Option<String>,
@@ -91,13 +92,14 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
             .filter(move |e| e.event_type == wanted)
     };
 
+    let family = Family::of(&sorted);
     let mut flags: BTreeSet<String> = sorted
         .iter()
         .flat_map(|event| event.data.flags.iter().cloned())
         .collect();
     let refusal = sorted
         .iter()
-        .filter(|event| !is_of_an_open_authorization(event, &sorted))
+        .filter(|event| !counts_for_itself(event, &sorted, &family))
         .filter_map(|event| Status::of_refusal(event.event_type))
         .max_by_key(|status| status.weight());
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
@@ -119,7 +121,7 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     let counted = if sound.is_empty() { &completed } else { &sound };
     let gross =
         captured(counted, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
-    let authorized = pending.iter().find_map(|event| event.data.gross);
+    let authorized = authorized(&pending, &family);
     let asked = telling.iter().find_map(|event| event.data.asked);
     mark_captures(&sound, gross, authorized, asked, &mut flags);
     let refunds = refunds(&sorted, gross, &mut flags);
@@ -127,7 +129,7 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     let refunded_in_full = is_full(gross, refunded, &mut flags);
     let reversed = is_reversed(&sorted, &mut flags);
     mark(&sorted, &completed, &mut flags);
-    let lines = lines(&telling, &mut flags);
+    let lines = goods(&telling, &family, &mut flags);
     let settles = bound(&sound, &mut flags);
 
     let status = match (completed.is_empty(), refusal) {
@@ -162,24 +164,6 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
         refunds,
         puts_back: refunded_in_full,
     }
-}
-
-/// Whether `event` refuses a capture of an authorisation that is known: that counts for itself
-/// alone, and another capture may follow. The authorisation's own end counts.
-fn is_of_an_open_authorization(event: &PaymentEvent, all: &[&PaymentEvent]) -> bool {
-    if !matches!(event.event_type, EventType::Denied | EventType::Failed) {
-        return false;
-    }
-    let Some(parent) = &event.data.parent_txn_id else {
-        return false;
-    };
-    all.iter().any(|other| {
-        let waits = matches!(
-            other.data.pending_reason,
-            Some(PendingReason::Authorization | PendingReason::Order)
-        );
-        waits && txn(other) == parent.as_str() && txn(other) != txn(event)
-    })
 }
 
 /// The transaction that an event is its own of, where it has one.

@@ -270,8 +270,8 @@ impl Templates {
 /// The order as the customer knows it: the one that the payment was found to be for, before what
 /// the payment says itself.
 fn order_named(order: &OrderRef) -> Option<&str> {
-    let bound = order.bound.as_ref().map(OrderId::as_str);
-    bound.or(order.invoice.as_deref())
+    let claimed = order.claimed().map(OrderId::as_str);
+    claimed.or(order.invoice.as_deref())
 }
 
 /// The file names of this news, without language and ending. A stock request has no words; if it

@@ -8,6 +8,7 @@
 )]
 
 mod money;
+mod captures;
 mod orders;
 mod retention;
 mod settlements;
@@ -39,6 +40,7 @@ pub async fn all(shop: &Shop) {
     events_of_one_payment_at_once_leave_what_they_would_leave_one_by_one(shop).await;
     a_refund_before_its_payment_ends_as_the_other_order(shop).await;
     captures_and_their_refunds_at_once_are_one_payment(shop).await;
+    captures::a_capture_finds_what_was_authorised(shop).await;
     an_outbox_row_is_leased_to_one_relay_only(shop).await;
     a_notification_is_taken_in_hand_by_one_sender_only(shop).await;
     numbers_and_names_come_back_as_they_went_in(shop).await;

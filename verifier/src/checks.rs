@@ -5,6 +5,7 @@
 //! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
 //! refusal of one message: then that check, and no other, is passed over and flagged.
 
+mod capture;
 mod catalogue;
 mod items;
 mod order;
@@ -15,13 +16,15 @@ mod signup;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use quittance_common::event::{EventData, EventType, Line};
-use quittance_common::ids::{OrderId, Reason, Sku};
+use quittance_common::ids::{OrderId, Reason, Sku, TxnId};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
 use quittance_common::order::{Order, signature};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
+use quittance_common::shop::Authorization;
 use secrecy::SecretString;
 
+use capture::Authorized;
 pub use payee::environment;
 use price::Expectation;
 
@@ -39,6 +42,9 @@ pub struct Refusal {
     pub expected: Option<String>,
     /// What was found instead.
     pub found: Option<String>,
+    /// Whether the payment is a capture whose authorisation, once it is in the books, may lift the
+    /// refusal: they may come in any order.
+    pub awaits_authorization: bool,
 }
 
 impl Refusal {
@@ -48,7 +54,13 @@ impl Refusal {
             detail: detail.into(),
             expected: None,
             found: None,
+            awaits_authorization: false,
         }
+    }
+
+    fn because(mut self, reason: &'static str) -> Self {
+        self.reason = Reason::of(reason);
+        self
     }
 
     fn compared(mut self, expected: &impl ToString, found: &impl ToString) -> Self {
@@ -70,6 +82,8 @@ pub struct Known {
     pub orders: HashMap<OrderId, Order>,
     /// The subscriptions whose sign-up or payment is in the books.
     pub subscriptions: HashSet<String>,
+    /// The authorisations of captures, by the parent that these name.
+    pub authorizations: HashMap<TxnId, Authorization>,
 }
 
 /// What the settings say about checks.
@@ -102,8 +116,10 @@ impl<'a> Policy<'a> {
 pub struct Passed {
     /// What the checks noted without refusing.
     pub flags: Vec<Reason>,
-    /// The order that it is for and may settle.
+    /// The order that it is for and may settle by itself.
     pub order: Option<OrderId>,
+    /// The order that a payment in a series is for.
+    pub held_against: Option<OrderId>,
     /// What the amount was held against.
     pub asked: Option<Money>,
     /// What was bought, where the order says and the message does not.
@@ -200,11 +216,7 @@ fn check_reading(
     let data = &reading.data;
     // Only money that comes in is asked, and what was agreed to come in.
     let is_agreement = signup::is_agreement(reading.event_type, data);
-    let is_money = matches!(
-        reading.event_type,
-        EventType::Completed | EventType::Pending
-    );
-    if !is_money && !is_agreement {
+    if !is_money(reading.event_type) && !is_agreement {
         return Ok(Passed::default());
     }
     let amount = if is_agreement {
@@ -217,8 +229,8 @@ fn check_reading(
         return Ok(Passed::default());
     };
     if let Some(amount) = amount {
-        let is_capture = price::is_capture(data);
-        let checked = price::amount(&expected, amount, policy.tolerance, is_capture);
+        let authorized = Authorized::of(data, known);
+        let checked = price::amount(&expected, amount, policy.tolerance, authorized);
         if let Some(Some(flag)) = notes.judge(checked)? {
             notes.flag(flag);
         }
@@ -238,12 +250,19 @@ fn check_reading(
         // Neither orders nor the catalogue know options; a dearer one may have been chosen.
         notes.flag(Reason::of("options_not_checked"));
     }
+    let (asked, bought) = (expected.asked(), items::bought(&expected, &data.lines));
+    // A payment in a series repeats the order of the first one, and must not settle it again.
+    let (held_against, order) = if data.is_of_a_series() {
+        (expected.order, None)
+    } else {
+        (None, expected.order)
+    };
     Ok(Passed {
         flags: Vec::new(),
-        asked: expected.asked(),
-        bought: items::bought(&expected, &data.lines),
-        // A renewal repeats the order of the first payment and must not settle it again.
-        order: expected.order.filter(|_| !price::is_renewal(data)),
+        order,
+        held_against,
+        asked,
+        bought,
     })
 }
 
@@ -255,17 +274,18 @@ fn expectation(
     policy: Policy<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<Option<Expectation>, Refusal> {
+    let authorized = Authorized::of(data, known);
+    if let Some(before) = authorized.expectation() {
+        return Ok(Some(before));
+    }
     // A waived refusal of the order says nothing about the amount: the catalogue is asked then.
-    if let Some(Some(order)) = notes.judge(order::find(data, known, policy))? {
+    let order = order::find(data, known, policy).map_err(|refusal| authorized.lifts(refusal));
+    if let Some(Some(order)) = notes.judge(order)? {
         return Ok(Some(order));
     }
     let (lines, prices) = (&data.lines, &known.prices);
-    notes.judge(catalogue::expectation(
-        lines,
-        added,
-        prices,
-        policy.unmatched,
-    ))
+    let asked = catalogue::expectation(lines, added, prices, policy.unmatched);
+    notes.judge(asked.map_err(|refusal| authorized.lifts(refusal)))
 }
 
 /// The skus that [`check`] will look for in the catalogue.
@@ -299,9 +319,23 @@ pub fn order_refs(notification: &Notification) -> BTreeSet<OrderId> {
 pub fn renewed(notification: &Notification) -> BTreeSet<&str> {
     let renewals = notification.readings.iter().map(|reading| &reading.data);
     renewals
-        .filter(|data| price::is_renewal(data))
+        .filter(|data| data.is_of_a_series())
         .filter_map(|data| data.subscription.as_deref())
         .collect()
+}
+
+/// The authorisations that [`check`] will look for: those that captures name as their parents.
+pub fn captured(notification: &Notification) -> BTreeSet<&TxnId> {
+    let readings = notification.readings.iter();
+    readings
+        .filter(|reading| is_money(reading.event_type))
+        .filter_map(|reading| capture::parent(&reading.data))
+        .collect()
+}
+
+/// Whether it tells of money that comes in, or is to.
+const fn is_money(event_type: EventType) -> bool {
+    matches!(event_type, EventType::Completed | EventType::Pending)
 }
 
 #[cfg(test)]

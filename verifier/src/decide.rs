@@ -21,6 +21,12 @@ pub const STORE_WAIT: Duration = Duration::from_secs(5);
 /// Attempts at what the shop database refuses for good, before a person gets it.
 const SHOP_ATTEMPTS: u32 = 4;
 
+/// Waits of the ladder in which the authorisation of a capture may come: about a quarter hour.
+const AUTHORIZATION_ATTEMPTS: u32 = 5;
+
+/// The reason under which a capture waits for its authorisation.
+const AUTHORIZATION: &str = "authorization_unknown";
+
 /// What the verifier does with a message that it cannot forward now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -149,6 +155,26 @@ pub fn shop_failed(
     }
 }
 
+/// A capture that is refused for want of its authorisation, which may come late: counted waits, and
+/// one at least however often the message has waited for something else; then `None`.
+pub fn await_authorization(headers: &Headers, detail: &str) -> Option<Decision> {
+    let has_waited = headers
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.as_str() == AUTHORIZATION);
+    if has_waited && headers.attempt >= AUTHORIZATION_ATTEMPTS {
+        return None;
+    }
+    let wait = Wait::Counted {
+        at_least: Duration::ZERO,
+    };
+    Some(Decision::Retry(
+        wait,
+        Reason::of(AUTHORIZATION),
+        detail.to_owned(),
+    ))
+}
+
 fn is_too_old(first_failed_at: Option<Timestamp>, now: Timestamp, limit: Duration) -> bool {
     first_failed_at
         .and_then(|first| Duration::try_from(now.duration_since(first)).ok())
@@ -260,6 +286,27 @@ mod tests {
         assert!(
             matches!(of(4, false), Decision::Park(Lot::Dead, reason, _) if reason.as_str() == "shop_error")
         );
+    }
+
+    #[test]
+    fn a_capture_waits_for_its_authorisation_a_few_times_and_once_at_least() {
+        let mut headers = Headers::default();
+        let mut waits = 0;
+        while let Some(decision) = await_authorization(&headers, "") {
+            let Decision::Retry(Wait::Counted { .. }, reason, _) = decision else {
+                panic!("{decision:?}")
+            };
+            headers.reason = Some(reason);
+            headers.attempt += 1;
+            waits += 1;
+        }
+        assert_eq!(waits, AUTHORIZATION_ATTEMPTS);
+        let late = Headers {
+            attempt: 40,
+            reason: Some(Reason::of("html_answer")),
+            ..Headers::default()
+        };
+        assert!(await_authorization(&late, "").is_some());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use quittance_common::stage::{Stage, StageName};
 use tracing::{info, warn};
 
 use crate::case::{Case, Settled};
-use crate::checks::{self, Known, Policy};
+use crate::checks::{self, Known, Policy, Refusal};
 use crate::decide::{self, Decision, STORE_WAIT};
 use crate::metrics::{Metrics, Outcome};
 use crate::postback::Postback;
@@ -172,16 +172,12 @@ impl Verifier {
         let checked = checks::check(verified.notification(), account, &known, policy, &waived);
         let mut events = verified.into_events();
         case.tells(&events, &self.settings.rules);
-        let passed = checked.map_err(|refusal| {
-            self.metrics
-                .decided(Outcome::Refused, refusal.reason.as_str());
-            case.refuse(&refusal);
-            Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
-        })?;
+        let passed = checked.map_err(|refusal| self.refused(refusal, message, case))?;
         for (event, passed) in events.iter_mut().zip(passed) {
             let noted = passed.flags.iter().map(ToString::to_string);
             event.data.flags.extend(noted);
             event.data.order.bound = passed.order;
+            event.data.order.held_against = passed.held_against;
             event.data.asked = passed.asked;
             if let Some(bought) = passed.bought {
                 event.data.lines = bought;
@@ -191,6 +187,20 @@ impl Verifier {
         // By what was bought, which the order may say: rules go by items.
         case.tells(&events, &self.settings.rules);
         self.claim_and_forward(events, message, case).await
+    }
+
+    /// What becomes of a message that a check refuses: a person gets it, once no authorisation that
+    /// may still come can lift the refusal.
+    fn refused(&self, refusal: Refusal, message: &Message, case: &mut Case) -> Decision {
+        if refusal.awaits_authorization
+            && let Some(later) = decide::await_authorization(&message.headers, &refusal.detail)
+        {
+            return later;
+        }
+        self.metrics
+            .decided(Outcome::Refused, refusal.reason.as_str());
+        case.refuse(&refusal);
+        Decision::Park(Lot::Quarantine, refusal.reason, refusal.detail)
     }
 
     /// What a person has waived for this very message. The header only says that it is worth
@@ -211,12 +221,17 @@ impl Verifier {
         account: &Account,
     ) -> Result<Known, ShopError> {
         let renewed = checks::renewed(notification);
+        let captured = checks::captured(notification);
         Ok(Known {
             prices: self.shop.prices(&checks::skus(notification)).await?,
             orders: self.shop.orders(&checks::order_refs(notification)).await?,
             subscriptions: self
                 .shop
                 .subscriptions_in_force(account.gateway, account.environment, &renewed)
+                .await?,
+            authorizations: self
+                .shop
+                .authorizations(account.gateway, account.environment, &captured)
                 .await?,
         })
     }

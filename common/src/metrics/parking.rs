@@ -45,6 +45,7 @@ pub fn label(reason: &str) -> &'static str {
         "order_missing" | "order_unknown" | "order_ambiguous" | "order_differs" => {
             "order_not_usable"
         }
+        "authorization_unknown" => "amount_mismatch",
         "not_a_notification" | "too_many_items" => "unreadable_field",
         "mail_not_taken" => "smtp_rejected",
         "webhook_not_taken" | "webhook_gone" | "webhook_blocked" => "webhook_rejected",

@@ -15,7 +15,7 @@ use super::{PaymentRecord, ShopError, SubjectKey, millis};
 use crate::event::PaymentEvent;
 
 /// How many authorisations may stand above each other: order, authorisation, reauthorisation.
-const GENERATIONS: usize = 8;
+pub(super) const GENERATIONS: usize = 8;
 
 /// What moves when one row's story is found to be a part of another's.
 const MOVES: [&str; 7] = [

@@ -34,6 +34,7 @@ pub fn concern(flag: &str) -> Concern {
         // Of the checks' reasons only such a one is a flag that a person has released.
         "released"
         | "amount_mismatch"
+        | "authorization_unknown"
         | "currency_mismatch"
         | "receiver_mismatch"
         | "overpaid"

@@ -14,12 +14,15 @@ pub(super) struct Standing<'a> {
     pub(super) flags: &'a BTreeSet<String>,
     /// Whether the payment may not be taken for its order's.
     pub(super) refused: bool,
-    /// The order that it settles.
+    /// The order that it settles, or its series.
     pub(super) settles: Option<&'a str>,
+    /// Whether another payment of its series has settled that order, and told so.
+    pub(super) renews: bool,
 }
 
 /// A copy of the event that says what the books know: flags of the record, and no order where the
-/// payment does not settle it.
+/// payment does not settle it. Of the payments of a series the one that settles their order tells
+/// it, as any payment does; renewals do not.
 pub(super) fn for_the_shop(
     event: &PaymentEvent,
     standing: Standing<'_>,
@@ -28,7 +31,9 @@ pub(super) fn for_the_shop(
     let mut flags = standing.flags.clone();
     flags.extend(told.data.flags);
     told.data.flags = flags.into_iter().collect();
-    let bound = told.data.order.bound.take();
+    let of_series = told.data.order.held_against.clone();
+    let of_series = of_series.filter(|_| standing.settles.is_some() && !standing.renews);
+    let bound = told.data.order.bound.take().or(of_series);
     told.data.order.bound = bound.filter(|order| {
         let is_its_own = standing
             .settles

@@ -67,13 +67,14 @@ pub async fn resolve(
     if terms.tell_merchant {
         scene.tell_merchant(&record.flags).await?;
     }
-    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
+    let (done, refused, renews) = (std::mem::take(&mut scene.done), scene.refused, scene.renews);
     books.save(&record).await?;
     if word.verdict == Verdict::Accepted {
         let standing = Standing {
             flags: &record.flags,
             refused,
             settles: payment.settles.as_deref(),
+            renews,
         };
         for event in to_be_told(terms, &events) {
             let again = published::accepted(event, standing)?;

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::shop::flags::is_told;
 use quittance_common::shop::reservation::EXPIRED;
-use quittance_common::shop::{Books, Hold, Movement, PaymentRecord, Verdict};
+use quittance_common::shop::{
+    Books, Hold, Movement, PaymentRecord, Settlement, SubjectKey, Verdict,
+};
 
 use super::{ApplyError, Done};
 use crate::announcement::{self, Announcement, News};
@@ -35,6 +37,8 @@ pub(super) struct Scene<'a> {
     pub(super) done: Vec<Done>,
     /// Whether the payment may not be taken for its order's.
     pub(super) refused: bool,
+    /// Whether another payment of its series has settled the order.
+    pub(super) renews: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -58,6 +62,7 @@ impl<'a> Scene<'a> {
             had,
             done: Vec::new(),
             refused: false,
+            renews: false,
         })
     }
 }
@@ -110,7 +115,10 @@ impl Scene<'_> {
             return Ok(None);
         }
         if let Some(order) = &payment.settles {
-            let against = self.books.settle_order(order).await?.flag();
+            let series = self.series();
+            let settlement = self.books.settle_order(order, series.as_ref()).await?;
+            self.renews = settlement == Settlement::Renewed;
+            let against = settlement.flag();
             // A person knows that the order was paid before, and wants this one to count as well.
             let is_waived = payment.standing.verdict == Verdict::Accepted;
             return Ok(against.filter(|flag| !(is_waived && *flag == ORDER_ALREADY_PAID)));
@@ -118,11 +126,21 @@ impl Scene<'_> {
         // For a person anyhow, who must not find the goods of an order gone twice.
         if payment.money == Incoming::Contradicted
             && let Some(order) = &payment.claims
-            && self.books.is_settled_by_another(order).await?
         {
-            return Ok(Some(ORDER_ALREADY_PAID));
+            let series = self.series();
+            let is_paid = self.books.is_settled_by_another(order, series.as_ref());
+            return Ok(is_paid.await?.then_some(ORDER_ALREADY_PAID));
         }
         Ok(None)
+    }
+
+    /// The subscription whose payments settle their order together, if this is one of them.
+    fn series(&self) -> Option<SubjectKey> {
+        let of_it = self
+            .events
+            .iter()
+            .filter(|event| event.data.is_of_a_series());
+        of_it.filter_map(SubjectKey::about).min()
     }
 
     /// Has every effect that the payment should have had and has not, as far as the rules let it.

@@ -8,6 +8,7 @@ mod once;
 mod orders;
 mod published;
 mod resolve;
+mod series;
 mod stock;
 mod told;
 
@@ -20,7 +21,9 @@ use quittance_common::status::PendingReason;
 
 use super::*;
 use crate::announcement::Announcement;
-use crate::testing::{at, capture, dispute, event, lifecycle, line, mugs, payout, refund, shop};
+use crate::testing::{
+    at, capture, dispute, eur, event, lifecycle, line, mugs, payout, refund, shop,
+};
 
 async fn only_payment(shop: &Shop) -> PaymentRow {
     let mut rows = shop.payments(&PaymentFilter::default()).await.unwrap();

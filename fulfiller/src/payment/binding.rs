@@ -44,30 +44,27 @@ pub(super) fn sound<'a>(
     sound
 }
 
-/// The order that the checks have bound these events to. Never their invoice: anybody can write
+/// The order that the checks have held these events against. Never their invoice: anybody can write
 /// the number of somebody else's order there.
 pub(super) fn bound(events: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> Option<String> {
-    let bound: BTreeSet<&OrderId> = bound_orders(events).collect();
+    let bound: BTreeSet<&OrderId> = claimed_orders(events).collect();
     if bound.len() > 1 {
         flags.insert("settles_another_order".to_owned());
     }
-    bound_orders(events).next().map(ToString::to_string)
+    claimed_orders(events).next().map(ToString::to_string)
 }
 
-/// The invoice that they name, where no check has bound them to an order.
+/// The invoice that they name, where no check has held them against an order.
 pub(super) fn invoice(events: &[&PaymentEvent]) -> Option<String> {
-    if bound_orders(events).next().is_some() {
+    if claimed_orders(events).next().is_some() {
         return None;
     }
     events
         .iter()
-        .filter(|event| !event.is_of_a_series())
+        .filter(|event| !event.data.is_of_a_series())
         .find_map(|event| event.data.order.invoice.clone())
 }
 
-fn bound_orders<'a>(events: &'a [&PaymentEvent]) -> impl Iterator<Item = &'a OrderId> {
-    events
-        .iter()
-        .filter(|event| !event.is_of_a_series())
-        .filter_map(|event| event.data.order.bound.as_ref())
+fn claimed_orders<'a>(events: &'a [&PaymentEvent]) -> impl Iterator<Item = &'a OrderId> {
+    events.iter().filter_map(|event| event.data.order.claimed())
 }

@@ -1,5 +1,7 @@
 //! The rules, and that none of them depends on the order of arrival.
 
+mod captures;
+
 use proptest::prelude::*;
 
 use quittance_common::shop::Hold;
@@ -7,7 +9,7 @@ use quittance_common::status::PendingReason;
 
 use super::*;
 use crate::announcement::News;
-use crate::testing::{at, capture, dispute, eur, event, refund};
+use crate::testing::{at, capture, dispute, eur, event, line, refund};
 
 fn flags(payment: &Payment) -> Vec<&str> {
     payment.flags.iter().map(String::as_str).collect()
@@ -265,9 +267,15 @@ fn created_by_elv_and_processed_reserve_nothing_and_tell_nobody() {
     assert_eq!(due(&fold(&events)), []);
 }
 
+/// The same event of a transaction under `parent`.
+fn below(parent: &str, mut event: PaymentEvent) -> PaymentEvent {
+    event.data.parent_txn_id = Some(parent.parse().unwrap());
+    event
+}
+
 /// Any event that a payment may have, with its own time.
 fn any_event() -> impl Strategy<Value = PaymentEvent> {
-    (0u8..22, 0i64..5).prop_map(|(kind, second)| {
+    (0u8..32, 0i64..5).prop_map(|(kind, second)| {
         let mut made = match kind {
             0 => event(EventType::Completed, "T", "T"),
             1 => event(EventType::Pending, "T", "T"),
@@ -294,6 +302,25 @@ fn any_event() -> impl Strategy<Value = PaymentEvent> {
             18 => event(EventType::ReversalCanceled, "T", "C2"),
             19 => dispute(EventType::DisputeOpened, "T", "PP-2"),
             20 => refund("T", "R4", -700),
+            // Two authorisations of an order at the gateway, and captures with other goods.
+            22 => captures::authorized("AU1", 1000, Some("T")),
+            23 => captures::authorized("AU2", 1000, Some("T")),
+            24 => capture("AU1", "CAP3", 1000),
+            25 => capture("AU2", "CAP4", 1000),
+            26 => captures::pending_capture("AU1", "CAP3", 1000),
+            27 => below("T", event(EventType::Voided, "AU1", "AU1")),
+            28 => below("T", event(EventType::Expired, "AU2", "AU2")),
+            29 => below("AU1", event(EventType::Denied, "CAP3", "CAP3")),
+            30 => {
+                let mut other = capture("AU2", "CAP5", 300);
+                other.data.lines = vec![line("pot", 1), line("mug", 3)];
+                other
+            }
+            31 => {
+                let mut ordered = capture("AU1", "CAP6", 300);
+                ordered.data.order.bound = Some("1001".parse().unwrap());
+                ordered
+            }
             16 => {
                 let mut review = event(EventType::Pending, "T", "T");
                 review.key = "pp:sandbox:T:pending:payment_review".parse().unwrap();

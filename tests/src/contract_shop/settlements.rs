@@ -84,8 +84,8 @@ pub(super) async fn the_books_let_a_subject_settle_one_order(shop: &Shop) {
         async move {
             let mut books = shop.begin(event, clock::now()).await.unwrap();
             let order = format!("order-of-books-{n}");
-            let settlement = books.settle_order(&order).await.unwrap();
-            let again = books.settle_order(&order).await.unwrap();
+            let settlement = books.settle_order(&order, None).await.unwrap();
+            let again = books.settle_order(&order, None).await.unwrap();
             assert_eq!(settlement, again);
             books.commit().await.unwrap();
             settlement

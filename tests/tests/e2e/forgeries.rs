@@ -1,14 +1,18 @@
 //! Stories of messages that must have no effect: forged, misdirected, ambiguous, wrong in price.
 
+use anyhow::Context as _;
 use quittance_deploy::demo::body::Ipn;
+use quittance_tests::eventually;
 
-use crate::pipeline::{Engine, Pipeline, on_both_engines};
+use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
     a_message_that_the_gateway_never_sent_is_quarantined_after_a_second_look,
     money_for_somebody_else_is_quarantined_although_it_is_genuine,
     a_sandbox_message_on_a_live_account_is_quarantined,
     a_price_changed_in_the_browser_is_quarantined,
+    a_price_changed_before_it_is_authorised_does_not_pass_by_its_capture,
+    a_capture_that_overtakes_its_authorisation_waits_for_it,
     a_deciding_field_that_is_there_twice_is_quarantined_and_never_guessed,
     an_unknown_status_goes_to_a_person,
     the_same_transaction_with_another_amount_is_a_conflict,
@@ -78,6 +82,86 @@ async fn a_price_changed_in_the_browser_is_quarantined(engine: Engine) -> anyhow
     pipeline.accept(&yen).await?;
     pipeline.parked("currency_mismatch", 1).await?;
     nothing_happened(&pipeline).await
+}
+
+/// Authorises `gross` for order 1001 of one pot.
+fn authorization(txn: &str, gross: &str) -> Ipn {
+    Ipn::payment(txn, "POT", 1, gross)
+        .with("invoice", "1001")
+        .with("payment_status", "Pending")
+        .with("pending_reason", "authorization")
+        .with("transaction_entity", "auth")
+}
+
+fn capture(txn: &str, of: &str, gross: &str) -> Ipn {
+    Ipn::payment(txn, "POT", 1, gross)
+        .with("invoice", "1001")
+        .with("parent_txn_id", of)
+        .with("auth_id", of)
+        .with("transaction_entity", "payment")
+}
+
+/// A pipeline whose shop has registered order 1001.
+async fn with_order(engine: Engine) -> anyhow::Result<Pipeline> {
+    let pipeline = Pipeline::start(engine).await?;
+    let terms = ["--id", "1001", "--total", "237.75", "--currency", "EUR"];
+    let mut arguments = vec!["orders", "add", "--line", "POT=1"];
+    arguments.extend(terms);
+    pipeline.quittance(&arguments).await?;
+    Ok(pipeline)
+}
+
+async fn a_price_changed_before_it_is_authorised_does_not_pass_by_its_capture(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = with_order(engine).await?;
+    pipeline.accept(&authorization("TXAUTH5C", "0.05")).await?;
+    pipeline.parked("amount_mismatch", 1).await?;
+    // The merchant captures it by routine.
+    pipeline
+        .accept(&capture("TXCAP5C", "TXAUTH5C", "0.05"))
+        .await?;
+    pipeline.parked("amount_mismatch", 2).await?;
+    nothing_happened(&pipeline).await?;
+    assert_eq!(pipeline.stock("POT").await?, (10, 0, 0));
+    let held = pipeline.listing(&["payments", "quarantined"]).await?;
+    let held = held.iter().find(|row| row["txn_id"] == "TXCAP5C");
+    let held = held.context("the capture waits for a person")?;
+    assert_eq!(held["reason"], "authorization_unknown");
+    assert_eq!(
+        (&held["expected"], &held["found"]),
+        (&"237.75 EUR".into(), &"0.05 EUR".into())
+    );
+    let orders = pipeline.listing(&["orders", "list"]).await?;
+    assert_eq!(orders[0]["settled_by"], "");
+    // A person may know better.
+    let because = ["--because", "a replacement, as agreed"];
+    let mut release = vec!["payments", "release", "TXCAP5C"];
+    release.extend(because);
+    pipeline.quittance(&release).await?;
+    pipeline.settled("TXAUTH5C", "completed").await?;
+    assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
+    Ok(())
+}
+
+async fn a_capture_that_overtakes_its_authorisation_waits_for_it(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = with_order(engine).await?;
+    pipeline
+        .accept(&capture("TXEARLY", "TXLATE", "100.00"))
+        .await?;
+    eventually("the capture waits", PATIENCE, async || {
+        (pipeline.metric("quittance_retries_total", &[]).await > 0).then_some(())
+    })
+    .await?;
+    pipeline.accept(&authorization("TXLATE", "237.75")).await?;
+    let row = pipeline.settled("TXLATE", "completed").await?;
+    assert_eq!(row["amount"], "100.00", "{row}");
+    assert_eq!(row["flags"].as_array().map(Vec::len), Some(2), "{row}");
+    pipeline.drained().await?;
+    assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
+    Ok(())
 }
 
 async fn a_deciding_field_that_is_there_twice_is_quarantined_and_never_guessed(

@@ -15,6 +15,7 @@ on_both_engines!(
     an_order_that_is_registered_by_command_decides_what_is_paid,
     a_signed_order_needs_no_registration_and_a_forged_one_is_held,
     a_second_payment_for_an_order_is_for_a_person_and_moves_no_stock,
+    a_subscription_pays_its_order_once_and_renews_it_without_a_flag,
     a_quarantined_payment_goes_on_when_a_person_says_so,
     a_payment_to_somebody_else_can_be_released_and_a_forgery_cannot,
 );
@@ -142,6 +143,35 @@ async fn a_second_payment_for_an_order_is_for_a_person_and_moves_no_stock(
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
     assert_eq!(pipeline.mailed(1).await?.len(), 1);
+    Ok(())
+}
+
+async fn a_subscription_pays_its_order_once_and_renews_it_without_a_flag(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = start(engine).await?;
+    add_order(&pipeline, "1001", "20.00", &["POT=1"]).await?;
+    let paid = |txn: &str, txn_type: &str| {
+        Ipn::payment(txn, "POT", 1, "20.00")
+            .with("invoice", "1001")
+            .with("txn_type", txn_type)
+    };
+    for txn in ["TXSUB1", "TXSUB2"] {
+        let renewal = paid(txn, "subscr_payment").with("subscr_id", "I-STORY1");
+        pipeline.accept(&renewal).await?;
+        let row = pipeline.settled(txn, "completed").await?;
+        assert_eq!(row["flags"], Value::Array(Vec::new()), "{row}");
+    }
+    assert_eq!(pipeline.stock("POT").await?, (8, 0, 0));
+    for (txn, txn_type) in [("TXSUB3", "web_accept"), ("TXSUB4", "merch_pmt")] {
+        pipeline.accept(&paid(txn, txn_type)).await?;
+        let row = pipeline.settled(txn, "completed").await?;
+        assert!(has(&row["flags"], "order_already_paid"), "{row}");
+    }
+    assert_eq!(pipeline.stock("POT").await?, (8, 0, 0));
+    let told = pipeline.listing(&["orders", "list"]).await?.remove(0);
+    let by = told["settled_by"].as_str().unwrap_or_default();
+    assert!(by.ends_with(":TXSUB1"), "{by}");
     Ok(())
 }
 

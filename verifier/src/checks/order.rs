@@ -10,7 +10,7 @@ use quittance_common::order::signature::{self, Signed};
 use quittance_common::order::{self, Order, Quantities};
 use quittance_common::settings::OrderPolicy;
 
-use super::price::{Expectation, is_renewal};
+use super::price::Expectation;
 use super::{Known, Policy, Refusal};
 
 /// The order that the payment is held against; `None` when it names none and need not.
@@ -50,7 +50,7 @@ pub(super) fn find(
 /// A renewal needs no order of its own where its subscription is in the books: what opened it has
 /// passed these checks. Of a subscription that nobody has heard of, it does.
 fn renews(data: &EventData, known: &Known) -> bool {
-    is_renewal(data)
+    data.is_of_a_series()
         && data
             .subscription
             .as_ref()

@@ -1,18 +1,19 @@
 //! What should have been paid. Pure.
 //!
-//! In this order: an order that the payment itself carries, signed by the shop; an order that the
-//! shop has registered; the catalogue. The message's own word for a price counts for nothing.
+//! In this order: of a capture, what its authorisation was held against; an order that the payment
+//! itself carries, signed by the shop; an order that the shop has registered; the catalogue. The
+//! message's own word for a price counts for nothing.
 
 use std::cmp::Ordering;
 
-use quittance_common::event::{EventData, EventType};
+use quittance_common::event::EventType;
 use quittance_common::ids::{OrderId, Reason};
 use quittance_common::money::Money;
 use quittance_common::order::Quantities;
 use quittance_common::settings::Unmatched;
-use quittance_common::status::TxnType;
 
 use super::Refusal;
+use super::capture::Authorized;
 use super::catalogue::unmatched_item;
 
 /// What a payment is held against.
@@ -22,7 +23,7 @@ pub(super) struct Expectation {
     pub(super) order: Option<OrderId>,
     /// What should have been paid; `None` when nothing says.
     pub(super) total: Option<Money>,
-    /// What should have been bought, where an order says.
+    /// What should have been bought, where an order or an authorisation says.
     pub(super) lines: Quantities,
     /// Who says so, for people.
     by: &'static str,
@@ -43,6 +44,26 @@ impl Expectation {
     ) -> Self {
         Self {
             order: Some(id),
+            total: Some(total),
+            lines,
+            by,
+            flag: None,
+            partly: None,
+        }
+    }
+
+    /// What the authorisation of a capture was held against.
+    pub(super) const fn of_authorization(
+        order: Option<OrderId>,
+        total: Money,
+        lines: Quantities,
+    ) -> Self {
+        let by = match order {
+            Some(_) => "the order",
+            None => "the catalogue",
+        };
+        Self {
+            order,
             total: Some(total),
             lines,
             by,
@@ -89,40 +110,22 @@ pub(super) fn incoming(event_type: EventType, gross: Option<Money>) -> Result<Mo
     }
 }
 
-/// Whether this is one of a series of payments that all carry the first one's order.
-pub(super) const fn is_renewal(data: &EventData) -> bool {
-    matches!(
-        data.txn_type,
-        Some(
-            TxnType::SubscrPayment
-                | TxnType::RecurringPayment
-                | TxnType::RecurringPaymentOutstandingPayment
-        )
-    )
-}
-
-/// Whether this is the capture of an authorisation. The gateway alone names a parent, and the
-/// merchant alone captures: for how much of what was authorised is his choice.
-pub(super) const fn is_capture(data: &EventData) -> bool {
-    data.parent_txn_id.is_some()
-}
-
 /// Currency and amount together: 500 JPY are not 500 USD. The flag, if any.
 pub(super) fn amount(
     expected: &Expectation,
     gross: Money,
     tolerance: u32,
-    is_capture: bool,
+    authorized: Authorized<'_>,
 ) -> Result<Option<Reason>, Refusal> {
     let Some(total) = expected.total else {
         return Ok(expected.flag.map(Reason::of));
     };
     let refusal = |reason| {
         let detail = format!("{} asks {total}, paid was {gross}", expected.by);
-        Err(Refusal::new(reason, detail).compared(&total, &gross))
+        Refusal::new(reason, detail).compared(&total, &gross)
     };
     if total.currency() != gross.currency() {
-        return refusal("currency_mismatch");
+        return Err(refusal("currency_mismatch"));
     }
     let missing = total.minor().saturating_sub(gross.minor());
     if let Some(unmatched) = expected.partly
@@ -136,7 +139,8 @@ pub(super) fn amount(
         Ordering::Less if missing <= i64::from(tolerance) => {
             Ok(Some(Reason::of("underpaid_within_tolerance")))
         }
-        Ordering::Less if is_capture => Ok(Some(Reason::of("partial_capture"))),
-        Ordering::Less => refusal("amount_mismatch"),
+        Ordering::Less => authorized
+            .allows_less_than(total, tolerance, refusal("amount_mismatch"))
+            .map(|()| Some(Reason::of("partial_capture"))),
     }
 }

@@ -112,6 +112,7 @@ fn known(orders: &[Order]) -> Known {
         prices: prices(),
         orders: orders.iter().map(|o| (o.id.clone(), o.clone())).collect(),
         subscriptions: HashSet::new(),
+        authorizations: HashMap::new(),
     }
 }
 

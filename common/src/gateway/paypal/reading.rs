@@ -164,6 +164,7 @@ impl<'a> Context<'a> {
                 invoice: fields.owned("invoice"),
                 custom: fields.owned("custom"),
                 bound: None,
+                held_against: None,
             },
             lines: Vec::new(),
             payer: party::payer(fields),

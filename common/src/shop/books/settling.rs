@@ -4,13 +4,15 @@ use sqlx::Row as _;
 
 use super::Books;
 use crate::ids::AccountId;
-use crate::shop::{ShopError, millis};
+use crate::shop::{ShopError, SubjectKey, millis};
 
 /// The answer to [`Books::settle_order`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     /// The subject settles the order, now or since before.
     Settled,
+    /// Another payment of the subject's series has settled the order: it is a renewal.
+    Renewed,
     /// Another payment has settled the order.
     AlreadyPaid,
     /// The subject has settled another order.
@@ -21,7 +23,7 @@ impl Settlement {
     /// What a person should see; `None` when all is well.
     pub const fn flag(self) -> Option<&'static str> {
         match self {
-            Self::Settled => None,
+            Self::Settled | Self::Renewed => None,
             Self::AlreadyPaid => Some("order_already_paid"),
             Self::AnotherOrder => Some("settles_another_order"),
         }
@@ -33,8 +35,14 @@ const DOING: &str = "settling an order";
 impl Books {
     /// Notes that the subject settles an order. Unique both ways, over all accounts (they share
     /// orders, products and stock): an order is settled by one subject, and a subject settles one
-    /// order. Called before stock is moved, by everybody, so that locks are taken in one order.
-    pub async fn settle_order(&mut self, order: &str) -> Result<Settlement, ShopError> {
+    /// order. The payments of one `series` (a subscription's row) count as one: whichever comes
+    /// first settles the order for all of them. Called before stock is moved, by everybody, so that
+    /// locks are taken in one order.
+    pub async fn settle_order(
+        &mut self,
+        order: &str,
+        series: Option<&SubjectKey>,
+    ) -> Result<Settlement, ShopError> {
         sqlx::query(
             "INSERT INTO settlement (order_ref, subject, at_ms) VALUES ($1, $2, $3) \
              ON CONFLICT DO NOTHING",
@@ -45,17 +53,27 @@ impl Books {
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(DOING))?;
-        Ok(match self.settled_by(order).await? {
-            Some(subject) if subject == self.subject.as_str() => Settlement::Settled,
-            Some(_) => Settlement::AlreadyPaid,
-            None => Settlement::AnotherOrder,
-        })
+        match self.settled_by(order).await? {
+            Some(subject) if subject == self.subject.as_str() => Ok(Settlement::Settled),
+            Some(other) if self.is_of_series(&other, series).await? => Ok(Settlement::Renewed),
+            Some(_) => Ok(Settlement::AlreadyPaid),
+            None => Ok(Settlement::AnotherOrder),
+        }
     }
 
-    /// Whether another payment than the subject has settled an order. Changes nothing.
-    pub async fn is_settled_by_another(&mut self, order: &str) -> Result<bool, ShopError> {
-        let settled_by = self.settled_by(order).await?;
-        Ok(settled_by.is_some_and(|subject| subject != self.subject.as_str()))
+    /// Whether another payment than the subject, and than those of its `series`, has settled an
+    /// order. Changes nothing.
+    pub async fn is_settled_by_another(
+        &mut self,
+        order: &str,
+        series: Option<&SubjectKey>,
+    ) -> Result<bool, ShopError> {
+        match self.settled_by(order).await? {
+            Some(subject) if subject != self.subject.as_str() => {
+                Ok(!self.is_of_series(&subject, series).await?)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The order that the subject has settled can be settled by another payment again.
@@ -99,6 +117,24 @@ impl Books {
                 .and_then(|row| row.try_get(0))
                 .map_err(ShopError::during(doing))?;
         Ok(used_by == self.subject.as_str())
+    }
+
+    /// Whether the payment `subject` belongs to that series.
+    async fn is_of_series(
+        &mut self,
+        subject: &str,
+        series: Option<&SubjectKey>,
+    ) -> Result<bool, ShopError> {
+        let Some(series) = series else {
+            return Ok(false);
+        };
+        let found = sqlx::query("SELECT 1 FROM event WHERE subject = $1 AND about = $2 LIMIT 1")
+            .bind(subject)
+            .bind(series.as_str())
+            .fetch_optional(&mut *self.tx)
+            .await
+            .map_err(ShopError::during(DOING))?;
+        Ok(found.is_some())
     }
 
     async fn settled_by(&mut self, order: &str) -> Result<Option<String>, ShopError> {

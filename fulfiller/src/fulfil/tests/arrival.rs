@@ -179,7 +179,27 @@ fn capture_families() -> Vec<Vec<PaymentEvent>> {
             denied_capture("A", "C1"),
             capture("A", "C2", 2000),
         ],
+        // The authorisation ends while its capture is on its way.
+        vec![
+            authorized("A"),
+            pending_capture("A", "C"),
+            event(EventType::Voided, "A", "A"),
+        ],
+        vec![
+            authorized("A"),
+            pending_capture("A", "C"),
+            event(EventType::Expired, "A", "A"),
+            denied_capture("A", "C"),
+        ],
     ]
+}
+
+fn pending_capture(authorization: &str, txn: &str) -> PaymentEvent {
+    let mut pending = capture(authorization, txn, 2000);
+    pending.event_type = EventType::Pending;
+    pending.key = format!("pp:sandbox:{txn}:payment.pending").parse().unwrap();
+    pending.data.pending_reason = Some(PendingReason::Echeck);
+    pending
 }
 
 fn denied_capture(authorization: &str, txn: &str) -> PaymentEvent {

@@ -42,3 +42,60 @@ async fn payments_that_name_each_other_as_parents_are_no_endless_circle() {
     apply(&shop, &capture("B", "A", 100), at(2)).await.unwrap();
     assert_eq!(only_payment(&shop).await.events, 2);
 }
+
+/// An authorisation of half of the order `O` at the gateway.
+fn part(txn: &str) -> PaymentEvent {
+    let mut part = authorized(txn);
+    part.data.gross = Some(eur(1000));
+    part.data.parent_txn_id = Some("O".parse().unwrap());
+    part
+}
+
+/// Before their authorisations tell that they belong together, captures of two are two payments,
+/// and the buyer may hear of each: books and stock end the same in every order.
+#[tokio::test]
+async fn captures_of_two_authorisations_of_one_order_are_one_payment_in_every_order() {
+    let events = [
+        part("A1"),
+        part("A2"),
+        capture("A1", "C1", 1000),
+        capture("A2", "C2", 1000),
+    ];
+    for order in arrival::permutations(&events) {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 5).await;
+        for event in &order {
+            apply(&shop, event, at(1)).await.unwrap();
+        }
+        let row = only_payment(&shop).await;
+        assert_eq!(
+            (
+                row.txn_id.as_str(),
+                row.status.as_str(),
+                row.amount.as_str()
+            ),
+            ("O", "completed", "20.00")
+        );
+        assert!(row.flags.is_empty(), "{:?}", row.flags);
+        assert_eq!(mugs(&shop).await, (3, 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn goods_that_only_the_second_capture_names_are_taken_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 9).await;
+    let of = |txn: &str, lines| {
+        let mut capture = capture("A", txn, 1000);
+        capture.data.lines = lines;
+        capture
+    };
+    for capture in [
+        of("C1", vec![line("pot", 1)]),
+        of("C2", vec![line("mug", 2)]),
+        of("C3", vec![line("mug", 2)]),
+    ] {
+        apply(&shop, &capture, at(1)).await.unwrap();
+    }
+    assert_eq!(mugs(&shop).await, (7, 0, 0));
+}

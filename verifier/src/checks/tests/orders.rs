@@ -213,7 +213,22 @@ fn a_renewal_is_held_against_its_price_and_settles_no_order() {
             checked(&renewal("0.90 EUR"), &known, policy(&[])),
             refused("amount_mismatch")
         );
+        let ours = account(&["pay@shop.example"]);
+        let none = BTreeSet::new();
+        let passed = check(&renewal("9.00 EUR"), &ours, &known, policy(&[]), &none);
+        let held_against = passed.unwrap().remove(0).held_against;
+        assert_eq!(held_against.map(String::from).as_deref(), Some("PLAN-1"));
     }
+}
+
+#[test]
+fn a_payment_by_a_billing_agreement_is_for_its_order_alone() {
+    let known = known(&[order("1001", "20.00 EUR", &[])]);
+    let agreed = of_type(
+        with_invoice(paid("20.00 EUR", vec![]), "1001"),
+        TxnType::MerchPmt,
+    );
+    assert_eq!(checked(&agreed, &known, policy(&[])), bound("1001"));
 }
 
 #[test]
