@@ -30,6 +30,7 @@ pub mod stock;
 pub mod story;
 pub mod subject;
 mod subscriptions;
+mod variants;
 
 use std::fmt;
 use std::path::Path;
@@ -59,6 +60,7 @@ pub use retention::Removed;
 pub use stock::{Hold, Movement};
 pub use story::PaymentStory;
 pub use subject::SubjectKey;
+pub use variants::VariantChanges;
 
 /// Connections to `PostgreSQL` that one process holds at most.
 const POSTGRES_CONNECTIONS: u32 = 10;

@@ -11,6 +11,7 @@ mod order;
 mod payee;
 mod price;
 mod signup;
+mod variants;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -20,10 +21,12 @@ use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
 use quittance_common::order::{Order, signature};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
+use quittance_common::variant::Variants;
 use secrecy::SecretString;
 
 pub use payee::environment;
 use price::Expectation;
+use variants::Resolved;
 
 /// The flag of an event of which a refusal was waived; the reason stands beside it.
 const RELEASED: &str = "released";
@@ -66,6 +69,8 @@ pub type Prices = HashMap<Sku, Money>;
 pub struct Known {
     /// The catalogue.
     pub prices: Prices,
+    /// Which products the options of items select.
+    pub variants: Variants,
     /// The registered orders.
     pub orders: HashMap<OrderId, Order>,
     /// The subscriptions whose sign-up or payment is in the books.
@@ -106,7 +111,7 @@ pub struct Passed {
     pub order: Option<OrderId>,
     /// What the amount was held against.
     pub asked: Option<Money>,
-    /// What was bought, where the order says and the message does not.
+    /// What was bought, where the order or the catalogue says and the message does not.
     pub bought: Option<Vec<Line>>,
 }
 
@@ -131,9 +136,12 @@ pub fn check(
         .iter()
         .map(|reading| {
             let mut notes = common.clone();
-            let passed = check_reading(notification, reading, account, known, policy, &mut notes)?;
+            let resolved = variants::resolve(reading, &known.variants);
+            let passed =
+                check_reading(notification, &resolved, account, known, policy, &mut notes)?;
             Ok(Passed {
                 flags: notes.flags,
+                bought: passed.bought.or_else(|| resolved.changed_lines()),
                 ..passed
             })
         })
@@ -178,12 +186,13 @@ impl<'a> Notes<'a> {
 /// What is found about one reading, but for the notes.
 fn check_reading(
     notification: &Notification,
-    reading: &Reading,
+    resolved: &Resolved<'_>,
     account: &Account,
     known: &Known,
     policy: Policy<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<Passed, Refusal> {
+    let reading = &*resolved.reading;
     let payee = payee::receiver(&notification.payee, account, reading.event_type);
     if let Some(Some(flag)) = notes.judge(payee)? {
         notes.flag(flag);
@@ -206,6 +215,9 @@ fn check_reading(
     );
     if !is_money && !is_agreement {
         return Ok(Passed::default());
+    }
+    if let Some(mismatch) = &resolved.mismatch {
+        notes.judge::<()>(Err(mismatch.clone()))?;
     }
     let amount = if is_agreement {
         signup::regular(data)
@@ -234,8 +246,8 @@ fn check_reading(
     if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
-    if data.lines.iter().any(|line| !line.options.is_empty()) {
-        // Neither orders nor the catalogue know options; a dearer one may have been chosen.
+    if resolved.has_other_options {
+        // Nothing says what they mean: the buyer's own text, or a dearer choice.
         notes.flag(Reason::of("options_not_checked"));
     }
     Ok(Passed {
@@ -268,16 +280,25 @@ fn expectation(
     ))
 }
 
-/// The skus that [`check`] will look for in the catalogue.
-pub fn skus(notification: &Notification) -> Vec<Sku> {
-    let lines = notification
+/// The items that the message names: [`check`] will look for their variants.
+pub fn items(notification: &Notification) -> BTreeSet<&Sku> {
+    let readings = notification.readings.iter();
+    let lines = readings.flat_map(|reading| &reading.data.lines);
+    lines.filter_map(|line| line.sku.as_ref()).collect()
+}
+
+/// The skus that [`check`] will look for in the catalogue: those of the message, and of the variants
+/// that its options select.
+pub fn skus(notification: &Notification, variants: &Variants) -> Vec<Sku> {
+    let resolved = notification
         .readings
         .iter()
-        .flat_map(|reading| &reading.data.lines);
-    let mut skus: Vec<Sku> = lines.filter_map(|line: &Line| line.sku.clone()).collect();
-    skus.sort();
-    skus.dedup();
-    skus
+        .filter_map(|reading| variants::resolve(reading, variants).changed_lines())
+        .flatten()
+        .filter_map(|line| line.sku);
+    let named = items(notification).into_iter().cloned();
+    let all: BTreeSet<Sku> = named.chain(resolved).collect();
+    all.into_iter().collect()
 }
 
 /// The orders that [`check`] will look for: only what the message itself names, never its URL.

@@ -4,6 +4,7 @@ mod captures;
 mod messages;
 mod orders;
 mod signups;
+mod variants;
 mod waivers;
 mod what_was_bought;
 
@@ -110,6 +111,7 @@ fn policy(secrets: &[SecretString]) -> Policy<'_> {
 fn known(orders: &[Order]) -> Known {
     Known {
         prices: prices(),
+        variants: Variants::default(),
         orders: orders.iter().map(|o| (o.id.clone(), o.clone())).collect(),
         subscriptions: HashSet::new(),
     }
