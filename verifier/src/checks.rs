@@ -5,6 +5,7 @@
 //! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
 //! refusal of one message: then that check, and no other, is passed over and flagged.
 
+mod auction;
 mod catalogue;
 mod items;
 mod order;
@@ -225,15 +226,20 @@ fn check_reading(
         price::incoming(reading.event_type, data.gross)
     };
     let amount = notes.judge(amount)?;
-    let Some(expected) = expectation(data, notification.added, known, policy, notes)? else {
+    let is_part = data.auction.is_some();
+    // What was added to the whole auction says nothing about one of its items.
+    let added = notification.added.filter(|_| !is_part);
+    let Some(expected) = expectation(data, added, known, policy, notes)? else {
         return Ok(Passed::default());
     };
     if let Some(amount) = amount {
         let is_capture = price::is_capture(data);
         let checked = price::amount(&expected, amount, policy.tolerance, is_capture);
-        if let Some(Some(flag)) = notes.judge(checked)? {
-            notes.flag(flag);
+        let mut flag = notes.judge(checked)?.flatten();
+        if is_part {
+            flag = auction::amount(flag, &expected);
         }
+        flag.into_iter().for_each(|flag| notes.flag(flag));
     }
     if is_agreement {
         if let Some(total) = expected.total {
@@ -242,7 +248,11 @@ fn check_reading(
         // It settles nothing and takes nothing: no money has come.
         return Ok(Passed::default());
     }
-    let items = items::check(&expected, &data.lines, &known.prices);
+    let items = if is_part {
+        auction::check(&expected, &data.lines, &known.prices)
+    } else {
+        items::check(&expected, &data.lines, &known.prices)
+    };
     if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
@@ -253,7 +263,8 @@ fn check_reading(
     Ok(Passed {
         flags: Vec::new(),
         asked: expected.asked(),
-        bought: items::bought(&expected, &data.lines),
+        // The message of one item of an auction is never about the whole order.
+        bought: items::bought(&expected, &data.lines).filter(|_| !is_part),
         // A renewal repeats the order of the first payment and must not settle it again.
         order: expected.order.filter(|_| !price::is_renewal(data)),
     })

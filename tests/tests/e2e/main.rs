@@ -37,3 +37,4 @@ mod tooling;
 mod topology;
 mod traces;
 mod traps;
+mod variants;

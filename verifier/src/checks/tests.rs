@@ -1,5 +1,6 @@
 //! Each check, and what a person can waive.
 
+mod auctions;
 mod captures;
 mod messages;
 mod orders;
@@ -63,6 +64,7 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             subscription: None,
             gross: gross.map(money),
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: None,
             occurred_at: None,
