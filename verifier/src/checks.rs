@@ -28,6 +28,7 @@ use secrecy::SecretString;
 pub use payee::environment;
 use price::Expectation;
 use variants::Resolved;
+pub use variants::{items, skus};
 
 /// The flag of an event of which a refusal was waived; the reason stands beside it.
 const RELEASED: &str = "released";
@@ -289,27 +290,6 @@ fn expectation(
         prices,
         policy.unmatched,
     ))
-}
-
-/// The items that the message names: [`check`] will look for their variants.
-pub fn items(notification: &Notification) -> BTreeSet<&Sku> {
-    let readings = notification.readings.iter();
-    let lines = readings.flat_map(|reading| &reading.data.lines);
-    lines.filter_map(|line| line.sku.as_ref()).collect()
-}
-
-/// The skus that [`check`] will look for in the catalogue: those of the message, and of the variants
-/// that its options select.
-pub fn skus(notification: &Notification, variants: &Variants) -> Vec<Sku> {
-    let resolved = notification
-        .readings
-        .iter()
-        .filter_map(|reading| variants::resolve(reading, variants).changed_lines())
-        .flatten()
-        .filter_map(|line| line.sku);
-    let named = items(notification).into_iter().cloned();
-    let all: BTreeSet<Sku> = named.chain(resolved).collect();
-    all.into_iter().collect()
 }
 
 /// The orders that [`check`] will look for: only what the message itself names, never its URL.

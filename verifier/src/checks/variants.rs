@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use quittance_common::event::Line;
-use quittance_common::notification::Reading;
+use quittance_common::ids::Sku;
+use quittance_common::notification::{Notification, Reading};
 use quittance_common::variant::{Choice, Selection, Variants};
 
 use super::Refusal;
@@ -67,6 +68,27 @@ pub(super) fn resolve<'a>(reading: &'a Reading, variants: &Variants) -> Resolved
         }
     }
     resolved
+}
+
+/// The items that the message names: [`check`](super::check) will look for their variants.
+pub fn items(notification: &Notification) -> BTreeSet<&Sku> {
+    let readings = notification.readings.iter();
+    let lines = readings.flat_map(|reading| &reading.data.lines);
+    lines.filter_map(|line| line.sku.as_ref()).collect()
+}
+
+/// The skus that [`check`](super::check) will look for in the catalogue: those of the message, and
+/// of the variants that its options select.
+pub fn skus(notification: &Notification, variants: &Variants) -> Vec<Sku> {
+    let resolved = notification
+        .readings
+        .iter()
+        .filter_map(|reading| resolve(reading, variants).changed_lines())
+        .flatten()
+        .filter_map(|line| line.sku);
+    let named = items(notification).into_iter().cloned();
+    let all: BTreeSet<Sku> = named.chain(resolved).collect();
+    all.into_iter().collect()
 }
 
 /// What the buyer chose.
