@@ -81,14 +81,14 @@ pub(super) async fn a_product_is_found_by_its_options_until_it_is_no_variant_any
 
 /// Nothing of it is imported.
 pub(super) async fn an_import_that_leaves_open_which_product_is_meant_changes_nothing(shop: &Shop) {
-    import_as(shop, "cap-l", Some(("cap", "Size=L")))
+    import_as(shop, "beret-l", Some(("beret", "Size=L")))
         .await
         .unwrap();
-    let red = import_as(shop, "cap-red", Some(("cap", "Colour=red"))).await;
+    let red = import_as(shop, "beret-red", Some(("beret", "Colour=red"))).await;
     assert!(matches!(red, Err(ShopError::Variants(_))), "{red:?}");
-    let again = import_as(shop, "cap-xl", Some(("cap", "SIZE=l"))).await;
+    let again = import_as(shop, "beret-xl", Some(("beret", "SIZE=l"))).await;
     assert!(matches!(again, Err(ShopError::Variants(_))), "{again:?}");
-    for (product, item) in [("cap", "hat"), ("cap-red", "cap-l")] {
+    for (product, item) in [("beret", "hat"), ("beret-red", "beret-l")] {
         let both = import_as(shop, product, Some((item, "Size=L"))).await;
         assert!(
             matches!(both, Err(ShopError::VariantOfVariant(_))),
@@ -96,13 +96,13 @@ pub(super) async fn an_import_that_leaves_open_which_product_is_meant_changes_no
         );
     }
     let products = shop.stock().await.unwrap();
-    let caps = products.iter().filter(|row| row.sku.starts_with("cap"));
-    assert_eq!(caps.count(), 1);
+    let berets = products.iter().filter(|row| row.sku.starts_with("beret"));
+    assert_eq!(berets.count(), 1);
     // The same once more, and a more special one beside it, are no contradiction.
-    import_as(shop, "cap-l", Some(("cap", "Size=L")))
+    import_as(shop, "beret-l", Some(("beret", "Size=L")))
         .await
         .unwrap();
-    let gold = import_as(shop, "cap-l-gold", Some(("cap", "Size=L;Colour=gold"))).await;
+    let gold = import_as(shop, "beret-l-gold", Some(("beret", "Size=L;Colour=gold"))).await;
     assert!(gold.is_ok(), "{gold:?}");
 }
 
