@@ -15,9 +15,11 @@ use crate::money::Money;
 use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
 use crate::trace::TraceContext;
 
+mod auction;
 mod kind;
 mod wire;
 
+pub use auction::AuctionItem;
 pub use kind::{Environment, EventType, Source};
 pub use wire::{CONTENT_TYPE, EventError};
 
@@ -224,6 +226,10 @@ pub struct EventData {
     /// `None` when nothing said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Money>,
+    /// Of a payment for an auction of several items: which of them the event tells. `lines` is that
+    /// item, `gross` the amount of them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auction: Option<AuctionItem>,
     /// What a sign-up or change of a subscription agrees on, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<BillingPeriod>,

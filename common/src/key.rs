@@ -27,6 +27,17 @@ pub enum Identity<'a> {
         /// `pending_reason`, `reason_code` or `auth_status`: whichever the status has.
         detail: &'a str,
     },
+    /// The same of one item of an auction of several, each of which has a message of its own.
+    AuctionItem {
+        /// `txn_id`.
+        txn_id: &'a str,
+        /// `payment_status`.
+        status: &'a str,
+        /// As of a payment.
+        detail: &'a str,
+        /// `item_number`, or what stands for the name of an item without one.
+        item: &'a str,
+    },
     /// One step of a dispute.
     Case {
         /// `case_id`.
@@ -76,6 +87,12 @@ pub fn event_key(environment: Environment, identity: &Identity<'_>) -> Result<Ev
             status,
             detail,
         } => &[txn_id, status, detail],
+        Identity::AuctionItem {
+            txn_id,
+            status,
+            detail,
+            item,
+        } => &[txn_id, status, detail, "auction", item],
         Identity::Case {
             case_id,
             txn_type,
@@ -170,6 +187,15 @@ mod tests {
         assert_eq!(
             payment("61E67681CH3238416", "pending", "echeck"),
             "pp:live:61E67681CH3238416:pending:echeck"
+        );
+        assert_eq!(
+            of(Identity::AuctionItem {
+                txn_id: "T1",
+                status: "completed",
+                detail: "",
+                item: "BOOK 1",
+            }),
+            "pp:sandbox:T1:completed::auction:BOOK%201"
         );
         assert_eq!(
             of(Identity::Case {

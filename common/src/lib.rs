@@ -11,6 +11,7 @@
 //! | [`event`] | the payment event that a verified notification becomes (`CloudEvents` JSON) |
 //! | [`gateway`] | the protocols as data and pure functions: how to authenticate, judge and read |
 //! | [`order`] | what should be paid: registered, signed, and as a payment link |
+//! | [`variant`] | which product the options of an item select |
 //! | [`rules`] | which events are processed, only recorded, or ignored |
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
@@ -51,3 +52,4 @@ pub mod stage;
 pub mod status;
 pub mod telemetry;
 pub mod trace;
+pub mod variant;

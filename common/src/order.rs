@@ -1,10 +1,11 @@
 //! An order as the shop has it: what it costs and what is in it. Either registered in the shop
 //! database, or carried by the payment itself in a signed `custom` ([`signature`]). [`link`] makes it
-//! something that a buyer can click, [`register`] does both at once.
+//! something that a buyer can click, [`register`] does both at once; [`wanted`] is what it is made of.
 
 pub mod link;
 pub mod register;
 pub mod signature;
+pub mod wanted;
 
 use std::collections::BTreeMap;
 

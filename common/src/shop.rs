@@ -32,6 +32,7 @@ pub mod stock;
 pub mod story;
 pub mod subject;
 mod subscriptions;
+mod variants;
 
 use std::fmt;
 use std::path::Path;
@@ -64,6 +65,7 @@ pub use risk::{Paid, Waits};
 pub use stock::{Hold, Movement};
 pub use story::PaymentStory;
 pub use subject::SubjectKey;
+pub use variants::VariantChanges;
 
 /// Connections to `PostgreSQL` that one process holds at most.
 const POSTGRES_CONNECTIONS: u32 = 10;

@@ -1,5 +1,8 @@
-//! Reading a product list: CSV with the head `sku,name,price,currency,on_hand`, in any order.
-//! Every mistake is found and named by its line before anything is imported.
+//! Reading a product list: CSV with the head `sku,name,price,currency,on_hand`, in any order, and
+//! perhaps `item_number,options` for variants. Every mistake is found and named by its line before
+//! anything is imported.
+
+mod variants;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,6 +10,8 @@ use std::io::Read;
 
 use quittance_common::ids::Sku;
 use quittance_common::money::{Currency, Money};
+use quittance_common::shop::VariantChanges;
+use variants::VariantColumns;
 
 /// The columns that a product list must have.
 const COLUMNS: [&str; 5] = ["sku", "name", "price", "currency", "on_hand"];
@@ -22,6 +27,15 @@ pub struct Product {
     pub price: Money,
     /// How many are in stock.
     pub on_hand: u32,
+}
+
+/// A product list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalogue {
+    /// In the order of the lines.
+    pub products: Vec<Product>,
+    /// What they are variants of; empty when the list does not say.
+    pub variants: VariantChanges,
 }
 
 /// One thing that is wrong with a product list.
@@ -51,12 +65,18 @@ impl fmt::Display for Mistakes {
 ///
 /// # Errors
 /// All mistakes, in the order of their lines.
-pub fn read(source: impl Read) -> Result<Vec<Product>, Mistakes> {
+pub fn read(source: impl Read) -> Result<Catalogue, Mistakes> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(source);
     let columns = columns(&mut reader).map_err(|mistake| Mistakes(vec![mistake]))?;
+    let variant_columns = match reader.headers() {
+        Ok(head) => VariantColumns::of(head),
+        Err(error) => Err(unreadable(&error)),
+    };
+    let variant_columns = variant_columns.map_err(|mistake| Mistakes(vec![mistake]))?;
     let mut products = Vec::new();
+    let mut variants = VariantChanges::new();
     let mut mistakes = Vec::new();
     let mut seen: HashMap<Sku, u64> = HashMap::new();
     for record in reader.records() {
@@ -68,23 +88,24 @@ pub fn read(source: impl Read) -> Result<Vec<Product>, Mistakes> {
             }
         };
         let line = record.position().map_or(0, csv::Position::line);
+        let mut mistaken = |problem| mistakes.push(Mistake { line, problem });
+        let variant = variant_columns.map(|columns| columns.read(&record));
+        let variant = variant.transpose().map_err(&mut mistaken).ok().flatten();
         match product(&record, columns) {
             Ok(product) => {
                 if let Some(first) = seen.insert(product.sku.clone(), line) {
-                    let problem = format!("sku `{}` is on line {first} already", product.sku);
-                    mistakes.push(Mistake { line, problem });
+                    mistaken(format!("sku `{}` is on line {first} already", product.sku));
                 }
+                variants.extend(variant.map(|variant| (product.sku.clone(), variant)));
                 products.push(product);
             }
-            Err(problems) => mistakes.extend(
-                problems
-                    .into_iter()
-                    .map(|problem| Mistake { line, problem }),
-            ),
+            Err(problems) => problems.into_iter().for_each(mistaken),
         }
     }
+    mistakes.extend(variants::confused(&variants, &seen));
+    mistakes.sort_by_key(|mistake| mistake.line);
     if mistakes.is_empty() {
-        Ok(products)
+        Ok(Catalogue { products, variants })
     } else {
         Err(Mistakes(mistakes))
     }
@@ -173,9 +194,10 @@ mod tests {
 
     #[test]
     fn a_list_is_read_whatever_the_order_of_its_columns() {
-        let products =
+        let Catalogue { products, variants } =
             read("name,sku,on_hand,currency,price\n\"Mug, blue\",MUG-1,12,EUR,9.90\n".as_bytes())
                 .unwrap();
+        assert!(variants.is_empty(), "what is not said stays as it is");
         assert_eq!(products.len(), 1);
         assert_eq!(products[0].name, "Mug, blue");
         assert_eq!(products[0].price.value(), "9.90");

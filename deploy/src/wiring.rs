@@ -26,12 +26,13 @@ use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::flags::waits_for_a_person;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
+use quittance_common::variant::Variants;
 use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Product;
+use crate::catalogue::{Catalogue, Product};
 
 /// The most parked messages of one queue that are looked at.
 const PEEK: u32 = 1000;
@@ -234,6 +235,10 @@ pub struct StockRow {
     pub reserved: i64,
     /// Paid for and not there.
     pub backordered: i64,
+    /// The item that it is a variant of; blank when it is none.
+    pub item_number: String,
+    /// The options that select it, in canonical form.
+    pub options: String,
 }
 
 /// The shop database, as far as the command needs it.
@@ -294,17 +299,44 @@ impl Books {
 
     /// Adds products, or changes those that are there.
     pub async fn import(&self, products: &[Product]) -> anyhow::Result<()> {
-        let rows: Vec<ProductRow> = products
-            .iter()
-            .map(|product| ProductRow {
-                sku: product.sku.clone(),
-                name: product.name.clone(),
-                price: product.price,
-                on_hand: product.on_hand,
-            })
-            .collect();
+        let rows = rows(products);
         Ok(self.shop.import_products(&rows, clock::now()).await?)
     }
+
+    /// The same for a whole list, with what its products are variants of.
+    ///
+    /// # Errors
+    /// Also when options would no longer say which product is meant.
+    pub async fn import_catalogue(&self, list: &Catalogue) -> anyhow::Result<()> {
+        let (rows, now) = (rows(&list.products), clock::now());
+        Ok(self
+            .shop
+            .import_catalogue(&rows, &list.variants, now)
+            .await?)
+    }
+
+    /// The variants of each of `items`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn variants<'a>(
+        &self,
+        items: impl IntoIterator<Item = &'a Sku>,
+    ) -> anyhow::Result<Variants> {
+        Ok(self.shop.variants(items).await?)
+    }
+}
+
+fn rows(products: &[Product]) -> Vec<ProductRow> {
+    products
+        .iter()
+        .map(|product| ProductRow {
+            sku: product.sku.clone(),
+            name: product.name.clone(),
+            price: product.price,
+            on_hand: product.on_hand,
+        })
+        .collect()
 }
 
 /// All stages in this process.

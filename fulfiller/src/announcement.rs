@@ -12,7 +12,7 @@ use quittance_common::status::PendingReason;
 use quittance_common::trace::TraceContext;
 use serde::{Deserialize, Serialize};
 
-use crate::payment::Payment;
+use crate::payment::{Auction, Payment};
 
 /// What a shop that counts its own stock should do with the items of a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +216,15 @@ impl Announcement {
             .find(|event| event.data.payer.email.is_some())
             .or(sorted.first())
             .map(|event| event.data.payer.clone());
-        let lines = sorted.iter().find(|event| !event.data.lines.is_empty());
+        // Of an auction every item, or none while not all are known.
+        let lines = match Auction::of(sorted.iter().copied()) {
+            Some(auction) if auction.is_complete() => auction.lines().cloned().collect(),
+            Some(_) => Vec::new(),
+            None => {
+                let telling = sorted.iter().find(|event| !event.data.lines.is_empty());
+                telling.map_or_else(Vec::new, |event| event.data.lines.clone())
+            }
+        };
         let order = sorted
             .iter()
             .find(|event| event.data.order != OrderRef::default());
@@ -226,7 +234,7 @@ impl Announcement {
             txn_id: subject.id().to_owned(),
             gross: payment.gross,
             order: order.map_or_else(OrderRef::default, |event| event.data.order.clone()),
-            lines: lines.map_or_else(Vec::new, |event| event.data.lines.clone()),
+            lines,
             payer: payer.unwrap_or_default(),
             traceparent: None,
         }

@@ -23,6 +23,7 @@ use quittance_common::money::Money;
 use quittance_common::settings::Restock;
 use quittance_common::shop::Verdict;
 
+mod auction;
 mod binding;
 mod captures;
 mod effects;
@@ -30,6 +31,7 @@ mod ledger;
 mod standing;
 mod status;
 
+pub(crate) use auction::Auction;
 use binding::{bound, invoice, sound};
 use captures::{Family, authorized, counts_for_itself, goods};
 pub use effects::{Effect, due, effects};
@@ -122,14 +124,27 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     let gross =
         captured(counted, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
     let authorized = authorized(&pending, &family);
-    let asked = telling.iter().find_map(|event| event.data.asked);
+    let auction = Auction::of(telling.iter().copied());
+    let asked = match &auction {
+        Some(auction) => auction.asked(),
+        None => telling.iter().find_map(|event| event.data.asked),
+    };
     mark_captures(&sound, gross, authorized, asked, &mut flags);
     let refunds = refunds(&sorted, gross, &mut flags);
     let refunded = sum(&refunds);
     let refunded_in_full = is_full(gross, refunded, &mut flags);
     let reversed = is_reversed(&sorted, &mut flags);
     mark(&sorted, &completed, &mut flags);
-    let lines = goods(&telling, &family, &mut flags);
+    if let Some(auction) = auction
+        .as_ref()
+        .filter(|_| !completed.is_empty() || refusal.is_none())
+    {
+        auction.mark(gross, &mut flags);
+    }
+    let lines = match &auction {
+        Some(auction) => auction.goods(&mut flags),
+        None => goods(&telling, &family, &mut flags),
+    };
     let settles = bound(&sound, &mut flags);
 
     let status = match (completed.is_empty(), refusal) {

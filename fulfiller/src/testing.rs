@@ -46,6 +46,7 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
             subscription: None,
             gross: Some(eur(2000)),
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: None,
             occurred_at: None,

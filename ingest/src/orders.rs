@@ -3,6 +3,7 @@
 //! Only where `admin.token` is set, and only for who bears it. The interface is JSON both ways; it
 //! is told in `docs/links.md`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -19,9 +20,11 @@ use quittance_common::clock;
 use quittance_common::ids::{AccountId, GatewayId, OrderId, Sku};
 use quittance_common::money::Currency;
 use quittance_common::order::register::{self, RegisterError};
+use quittance_common::order::wanted::Wanted;
 use quittance_common::order::{Order, TermsError};
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::{Shop, ShopError};
+use quittance_common::variant::Selection;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -36,7 +39,7 @@ const LARGEST_ORDER: usize = 64 * 1024;
 /// An order as a shop writes it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct WantedOrder {
     id: OrderId,
     total: String,
     currency: Currency,
@@ -49,7 +52,22 @@ struct Wanted {
 #[serde(deny_unknown_fields)]
 struct WantedLine {
     sku: Sku,
+    /// What selects a variant of the item `sku`: name and selection.
+    #[serde(default)]
+    options: BTreeMap<String, String>,
     quantity: u32,
+}
+
+impl From<WantedLine> for Wanted {
+    fn from(line: WantedLine) -> Self {
+        let options = line.options.iter();
+        let options = options.map(|(name, selection)| (name.as_str(), selection.as_str()));
+        Self {
+            options: Selection::of(options),
+            item: line.sku,
+            quantity: u64::from(line.quantity),
+        }
+    }
 }
 
 /// Why an order was not taken.
@@ -81,7 +99,9 @@ impl Refused {
             Self::Register(
                 RegisterError::Cancelled(_) | RegisterError::Shop(ShopError::OrderDiffers(_)),
             ) => StatusCode::CONFLICT,
-            Self::Register(RegisterError::Link(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Register(RegisterError::Link(_) | RegisterError::Wanted(_)) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::Register(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -157,10 +177,10 @@ impl Desk {
         let reading = axum::body::to_bytes(body, LARGEST_ORDER);
         let body = tokio::time::timeout(BODY_TIMEOUT, reading).await;
         let body = body.ok().and_then(Result::ok).ok_or(Refused::Body)?;
-        let wanted: Wanted = serde_json::from_slice(&body)?;
+        let wanted: WantedOrder = serde_json::from_slice(&body)?;
         let account = self.account(wanted.account)?;
-        let lines = wanted.lines.into_iter();
-        let lines = lines.map(|line| (line.sku, u64::from(line.quantity)));
+        let lines: Vec<Wanted> = wanted.lines.into_iter().map(Wanted::from).collect();
+        let lines = register::products(&self.shop, &lines).await?;
         let order = Order::of_terms(wanted.id, &wanted.total, wanted.currency, lines)?;
         let now = clock::now();
         let link = register::register(&self.shop, &self.settings, &order, account, now).await?;

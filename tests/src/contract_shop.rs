@@ -12,6 +12,7 @@ mod captures;
 mod orders;
 mod retention;
 mod settlements;
+mod variants;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -53,6 +54,9 @@ pub async fn all(shop: &Shop) {
     settlements::of_many_payments_for_one_order_at_once_one_settles_it(shop).await;
     settlements::one_transaction_at_once_settles_one_order_of_many(shop).await;
     settlements::the_books_let_a_subject_settle_one_order(shop).await;
+    variants::a_product_is_found_by_its_options_until_it_is_no_variant_any_more(shop).await;
+    variants::an_import_that_leaves_open_which_product_is_meant_changes_nothing(shop).await;
+    variants::the_items_of_one_auction_at_once_are_all_taken(shop).await;
 }
 
 /// A completed payment of `quantity` of each sku.
@@ -96,6 +100,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
             subscription: None,
             gross: Some(Money::from_minor(minor, "EUR".parse().unwrap())),
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: None,
             occurred_at: None,

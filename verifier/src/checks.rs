@@ -5,6 +5,7 @@
 //! Every check answers with a [`Refusal`] that has a stable reason code. A person may waive one
 //! refusal of one message: then that check, and no other, is passed over and flagged.
 
+mod auction;
 mod capture;
 mod catalogue;
 mod items;
@@ -12,6 +13,7 @@ mod order;
 mod payee;
 mod price;
 mod signup;
+mod variants;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -22,11 +24,14 @@ use quittance_common::notification::{Notification, Reading};
 use quittance_common::order::{Order, signature};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::Authorization;
+use quittance_common::variant::Variants;
 use secrecy::SecretString;
 
 use capture::Authorized;
 pub use payee::environment;
 use price::Expectation;
+use variants::Resolved;
+pub use variants::{items, skus};
 
 /// The flag of an event of which a refusal was waived; the reason stands beside it.
 const RELEASED: &str = "released";
@@ -78,6 +83,8 @@ pub type Prices = HashMap<Sku, Money>;
 pub struct Known {
     /// The catalogue.
     pub prices: Prices,
+    /// Which products the options of items select.
+    pub variants: Variants,
     /// The registered orders.
     pub orders: HashMap<OrderId, Order>,
     /// The subscriptions whose sign-up or payment is in the books.
@@ -122,7 +129,7 @@ pub struct Passed {
     pub held_against: Option<OrderId>,
     /// What the amount was held against.
     pub asked: Option<Money>,
-    /// What was bought, where the order says and the message does not.
+    /// What was bought, where the order or the catalogue says and the message does not.
     pub bought: Option<Vec<Line>>,
 }
 
@@ -147,9 +154,12 @@ pub fn check(
         .iter()
         .map(|reading| {
             let mut notes = common.clone();
-            let passed = check_reading(notification, reading, account, known, policy, &mut notes)?;
+            let resolved = variants::resolve(reading, &known.variants);
+            let passed =
+                check_reading(notification, &resolved, account, known, policy, &mut notes)?;
             Ok(Passed {
                 flags: notes.flags,
+                bought: passed.bought.or_else(|| resolved.changed_lines()),
                 ..passed
             })
         })
@@ -194,12 +204,13 @@ impl<'a> Notes<'a> {
 /// What is found about one reading, but for the notes.
 fn check_reading(
     notification: &Notification,
-    reading: &Reading,
+    resolved: &Resolved<'_>,
     account: &Account,
     known: &Known,
     policy: Policy<'_>,
     notes: &mut Notes<'_>,
 ) -> Result<Passed, Refusal> {
+    let reading = &*resolved.reading;
     let payee = payee::receiver(&notification.payee, account, reading.event_type);
     if let Some(Some(flag)) = notes.judge(payee)? {
         notes.flag(flag);
@@ -219,21 +230,29 @@ fn check_reading(
     if !is_money(reading.event_type) && !is_agreement {
         return Ok(Passed::default());
     }
+    if let Some(mismatch) = &resolved.mismatch {
+        notes.judge::<()>(Err(mismatch.clone()))?;
+    }
     let amount = if is_agreement {
         signup::regular(data)
     } else {
         price::incoming(reading.event_type, data.gross)
     };
     let amount = notes.judge(amount)?;
-    let Some(expected) = expectation(data, notification.added, known, policy, notes)? else {
+    let is_part = data.auction.is_some();
+    // What was added to the whole auction says nothing about one of its items.
+    let added = notification.added.filter(|_| !is_part);
+    let Some(expected) = expectation(data, added, known, policy, notes)? else {
         return Ok(Passed::default());
     };
     if let Some(amount) = amount {
         let authorized = Authorized::of(data, known);
         let checked = price::amount(&expected, amount, policy.tolerance, authorized);
-        if let Some(Some(flag)) = notes.judge(checked)? {
-            notes.flag(flag);
+        let mut flag = notes.judge(checked)?.flatten();
+        if is_part {
+            flag = auction::amount(flag, &expected);
         }
+        flag.into_iter().for_each(|flag| notes.flag(flag));
     }
     if is_agreement {
         if let Some(total) = expected.total {
@@ -242,12 +261,16 @@ fn check_reading(
         // It settles nothing and takes nothing: no money has come.
         return Ok(Passed::default());
     }
-    let items = items::check(&expected, &data.lines, &known.prices);
+    let items = if is_part {
+        auction::check(&expected, &data.lines, &known.prices)
+    } else {
+        items::check(&expected, &data.lines, &known.prices)
+    };
     if let Some(Some(flag)) = notes.judge(items)? {
         notes.flag(flag);
     }
-    if data.lines.iter().any(|line| !line.options.is_empty()) {
-        // Neither orders nor the catalogue know options; a dearer one may have been chosen.
+    if resolved.has_other_options {
+        // Nothing says what they mean: the buyer's own text, or a dearer choice.
         notes.flag(Reason::of("options_not_checked"));
     }
     let (asked, bought) = (expected.asked(), items::bought(&expected, &data.lines));
@@ -262,7 +285,8 @@ fn check_reading(
         order,
         held_against,
         asked,
-        bought,
+        // The message of one item of an auction is never about the whole order.
+        bought: bought.filter(|_| !is_part),
     })
 }
 
@@ -286,18 +310,6 @@ fn expectation(
     let (lines, prices) = (&data.lines, &known.prices);
     let asked = catalogue::expectation(lines, added, prices, policy.unmatched);
     notes.judge(asked.map_err(|refusal| authorized.lifts(refusal)))
-}
-
-/// The skus that [`check`] will look for in the catalogue.
-pub fn skus(notification: &Notification) -> Vec<Sku> {
-    let lines = notification
-        .readings
-        .iter()
-        .flat_map(|reading| &reading.data.lines);
-    let mut skus: Vec<Sku> = lines.filter_map(|line: &Line| line.sku.clone()).collect();
-    skus.sort();
-    skus.dedup();
-    skus
 }
 
 /// The orders that [`check`] will look for: only what the message itself names, never its URL.

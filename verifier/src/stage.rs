@@ -222,8 +222,13 @@ impl Verifier {
     ) -> Result<Known, ShopError> {
         let renewed = checks::renewed(notification);
         let captured = checks::captured(notification);
+        let variants = self.shop.variants(checks::items(notification)).await?;
         Ok(Known {
-            prices: self.shop.prices(&checks::skus(notification)).await?,
+            prices: self
+                .shop
+                .prices(&checks::skus(notification, &variants))
+                .await?,
+            variants,
             orders: self.shop.orders(&checks::order_refs(notification)).await?,
             subscriptions: self
                 .shop

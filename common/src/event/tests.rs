@@ -14,6 +14,7 @@ fn event(body: &'static [u8]) -> PaymentEvent {
 fn an_event_written_and_read_again_is_the_same() {
     for body in [
         &fixture!("cart_completed")[..],
+        fixture!("auction_completed"),
         fixture!("refund_partial"),
         fixture!("new_case_chargeback"),
         fixture!("subscr_signup"),

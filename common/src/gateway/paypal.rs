@@ -5,6 +5,7 @@
 
 mod ambiguity;
 mod amount;
+mod auction;
 mod cart;
 pub mod charset;
 mod date;

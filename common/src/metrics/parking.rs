@@ -46,6 +46,7 @@ pub fn label(reason: &str) -> &'static str {
             "order_not_usable"
         }
         "authorization_unknown" => "amount_mismatch",
+        "options_mismatch" => "items_mismatch",
         "not_a_notification" | "too_many_items" => "unreadable_field",
         "mail_not_taken" => "smtp_rejected",
         "webhook_not_taken" | "webhook_gone" | "webhook_blocked" => "webhook_rejected",
@@ -104,6 +105,7 @@ mod tests {
     fn a_reason_without_a_label_is_counted_among_the_others() {
         assert_eq!(label("amount_mismatch"), "amount_mismatch");
         assert_eq!(label("order_unknown"), "order_not_usable");
+        assert_eq!(label("options_mismatch"), "items_mismatch");
         assert_eq!(label("webhook_gone"), "webhook_rejected");
         assert_eq!(label("malformed_event"), OTHER);
         assert_eq!(label("J%FCrgen"), OTHER);

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::Order;
 use super::link::{Link, LinkError};
-use crate::ids::OrderId;
+use super::wanted::{self, Wanted, WantedError};
+use crate::ids::{OrderId, Sku};
 use crate::settings::{Account, Settings};
 use crate::shop::{Shop, ShopError};
 
@@ -20,9 +21,21 @@ pub enum RegisterError {
     /// The shop has cancelled it.
     #[error("order `{0}` is cancelled: money that comes for it is for a person, so it has no link")]
     Cancelled(OrderId),
+    /// A line names no product.
+    #[error(transparent)]
+    Wanted(#[from] WantedError),
     /// The shop database failed, or has an order of that id with other terms.
     #[error(transparent)]
     Shop(#[from] ShopError),
+}
+
+/// The products that `wanted` names in the catalogue of `shop`, and how many of each.
+///
+/// # Errors
+/// [`RegisterError::Wanted`] when one of them names none.
+pub async fn products(shop: &Shop, wanted: &[Wanted]) -> Result<Vec<(Sku, u64)>, RegisterError> {
+    let variants = shop.variants(wanted.iter().map(|line| &line.item)).await?;
+    Ok(wanted::products(wanted, &variants)?)
 }
 
 /// Registers `order` and gives the link by which it is paid to `account`. Nothing is registered

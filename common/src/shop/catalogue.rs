@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
+use super::variants::{self, VariantChanges};
 use super::{Shop, ShopError, millis, row};
 use crate::ids::Sku;
 use crate::money::Money;
@@ -29,6 +30,10 @@ pub struct StockRow {
     pub price: String,
     /// ISO 4217.
     pub currency: String,
+    /// The item that it is a variant of; blank when it is none.
+    pub item_number: String,
+    /// The options that select it, in canonical form: `colour=red;size=l`.
+    pub options: String,
 }
 
 /// A product to be imported.
@@ -48,8 +53,9 @@ impl Shop {
     /// Every product, by sku.
     pub async fn stock(&self) -> Result<Vec<StockRow>, ShopError> {
         let rows = sqlx::query(
-            "SELECT sku, on_hand, reserved, backordered, name, price_minor, currency \
-             FROM product ORDER BY sku",
+            "SELECT p.sku, p.on_hand, p.reserved, p.backordered, p.name, p.price_minor, p.currency, \
+             COALESCE(v.item, ''), COALESCE(v.options, '') \
+             FROM product p LEFT JOIN product_variant v ON v.sku = p.sku ORDER BY p.sku",
         )
         .fetch_all(self.pool().await?)
         .await
@@ -93,10 +99,25 @@ impl Shop {
     }
 
     /// Adds or replaces products: name, price and number on the shelf. What is reserved and owed
-    /// stays. All rows or none.
+    /// stays, and so does what they are variants of. All rows or none.
     pub async fn import_products(
         &self,
         rows: &[ProductRow],
+        now: Timestamp,
+    ) -> Result<(), ShopError> {
+        self.import_catalogue(rows, &VariantChanges::new(), now)
+            .await
+    }
+
+    /// The same, with what products among `rows` are variants of. All of it or nothing.
+    ///
+    /// # Errors
+    /// [`ShopError::Variants`] and [`ShopError::VariantOfVariant`] when options would no longer say
+    /// which product is meant.
+    pub async fn import_catalogue(
+        &self,
+        rows: &[ProductRow],
+        variants: &VariantChanges,
         now: Timestamp,
     ) -> Result<(), ShopError> {
         let doing = "importing products";
@@ -117,6 +138,7 @@ impl Shop {
                 .await
                 .map_err(ShopError::during(doing))?;
         }
+        variants::write(&mut tx, variants).await?;
         tx.commit().await.map_err(ShopError::during(doing))
     }
 
@@ -195,5 +217,7 @@ fn read_stock(row: &AnyRow) -> Result<StockRow, sqlx::Error> {
         name: row.try_get(4)?,
         price: row::value(row::told_amount(row, 5, 6)?),
         currency: row.try_get(6)?,
+        item_number: row.try_get(7)?,
+        options: row.try_get(8)?,
     })
 }

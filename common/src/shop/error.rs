@@ -2,6 +2,8 @@
 
 use sqlx::Error as SqlxError;
 
+use crate::variant::Ambiguous;
+
 /// Why an operation on the shop database failed. Never shows values of rows.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +51,12 @@ pub enum ShopError {
     /// An order of that id is there, with other terms.
     #[error("order `{0}` is registered with another total or other items: it stays as it is")]
     OrderDiffers(String),
+    /// With these products an item would have variants between which options leave it open.
+    #[error(transparent)]
+    Variants(#[from] Ambiguous),
+    /// A product cannot be a variant of one item and have variants itself.
+    #[error("`{0}` is a variant and an item with variants: give the variant a sku of its own")]
+    VariantOfVariant(String),
 }
 
 impl ShopError {
@@ -75,7 +83,9 @@ impl ShopError {
             | Self::NewerSchema { .. }
             | Self::UnknownSku(_)
             | Self::UnknownOrder(_)
-            | Self::OrderDiffers(_) => false,
+            | Self::OrderDiffers(_)
+            | Self::Variants(_)
+            | Self::VariantOfVariant(_) => false,
         }
     }
 }

@@ -32,6 +32,7 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
             subscription: None,
             gross: None,
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: None,
             occurred_at: None,

@@ -9,11 +9,12 @@ use clap::{Args, Subcommand};
 use quittance_common::ids::{AccountId, GatewayId, OrderId};
 use quittance_common::money::Currency;
 use quittance_common::order::link::LinkError;
-use quittance_common::order::{Order, signature};
+use quittance_common::order::signature;
 use quittance_common::settings::Settings;
+use quittance_common::variant::Variants;
 
 use super::{Context, Exit};
-use crate::orders::{self, LineArgument};
+use crate::orders::{self, Draft, LineArgument};
 use crate::output::{Form, write_json, write_rows};
 use crate::wiring::{Books, SettingsMistakes};
 
@@ -42,13 +43,14 @@ pub(crate) enum Command {
     /// money that comes for it is for a person. A paid order is left as it is (exit code 1).
     Cancel(cancel::Arguments),
     /// Register orders from a CSV file with the head `id,total,currency` and perhaps `lines`
-    /// (`SKU=QTY;SKU=QTY`).
+    /// (`SKU=QTY;ITEM[NAME=SELECTION;NAME=SELECTION]=QTY`).
     Import {
         /// The file. Nothing is imported unless every line is right.
         file: PathBuf,
     },
     /// Print the signed `custom` of an order, which needs no registration. With --line, only a
-    /// cart of exactly these items is accepted.
+    /// cart of exactly these items is accepted. A variant is signed by its sku: one that is named by
+    /// options is looked up in the catalogue.
     Sign(Terms),
 }
 
@@ -64,14 +66,15 @@ pub(crate) struct Terms {
     /// ISO 4217, such as EUR.
     #[arg(long)]
     currency: Currency,
-    /// What was ordered; may be given several times.
+    /// What was ordered; may be given several times. A variant is named by its own sku, or by the
+    /// item's with the options that select it: `TEE[Size=L;Colour=red]=1`.
     #[arg(long = "line", value_name = "SKU=QTY")]
     lines: Vec<LineArgument>,
 }
 
 impl Terms {
-    fn order(self) -> anyhow::Result<Order> {
-        orders::order(self.id, &self.total, self.currency, &self.lines).map_err(anyhow::Error::msg)
+    fn draft(self) -> anyhow::Result<Draft> {
+        Draft::new(self.id, &self.total, self.currency, &self.lines).map_err(anyhow::Error::msg)
     }
 }
 
@@ -82,11 +85,13 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::Add {
             terms, link: false, ..
         } => {
-            open().await?.add_orders(&[terms.order()?]).await?;
+            let draft = terms.draft()?;
+            let books = open().await?;
+            let order = draft.order(&books.variants(draft.items()).await?)?;
+            books.add_orders(&[order]).await?;
         }
         Command::Add { terms, account, .. } => {
-            let order = terms.order()?;
-            add_linked(context, &settings, &order, &account).await?;
+            add_linked(context, &settings, &terms.draft()?, &account).await?;
         }
         Command::List => {
             let rows = open().await?.order_list().await?;
@@ -109,8 +114,11 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::Import { file } => {
             let source = std::fs::File::open(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            let orders = orders::read(std::io::BufReader::new(source))?;
-            open().await?.add_orders(&orders).await?;
+            let drafts = orders::read(std::io::BufReader::new(source))?;
+            let books = open().await?;
+            let variants = books.variants(drafts.iter().flat_map(Draft::items)).await?;
+            let orders = orders::orders(&drafts, &variants)?;
+            books.add_orders(&orders).await?;
             writeln!(context.out, "imported {} orders", orders.len())?;
         }
         Command::Sign(terms) => {
@@ -119,7 +127,14 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
                 .secrets
                 .first()
                 .context("no secret to sign with: set orders.secret, or orders.secret_file")?;
-            let custom = signature::sign(&terms.order()?, secret)?;
+            let draft = terms.draft()?;
+            // Without options nothing is asked of the database, which may be elsewhere.
+            let variants = if draft.has_options() {
+                open().await?.variants(draft.items()).await?
+            } else {
+                Variants::default()
+            };
+            let custom = signature::sign(&draft.order(&variants)?, secret)?;
             writeln!(context.out, "{custom}")?;
         }
     }
@@ -130,7 +145,7 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
 async fn add_linked(
     context: Context<'_>,
     settings: &Settings,
-    order: &Order,
+    draft: &Draft,
     account: &AccountId,
 ) -> anyhow::Result<()> {
     if settings.public_url.is_none() {
@@ -141,9 +156,10 @@ async fn add_linked(
         .account(GatewayId::PayPal, account)
         .with_context(|| format!("there is no account `{account}`"))?;
     let books = Books::open(settings).await?;
-    let link = books.add_linked_order(settings, order, account).await?;
+    let order = draft.order(&books.variants(draft.items()).await?)?;
+    let link = books.add_linked_order(settings, &order, account).await?;
     match context.form {
-        Form::JsonLines => write_json(context.out, &link.linked(order, account))?,
+        Form::JsonLines => write_json(context.out, &link.linked(&order, account))?,
         Form::Table => write!(context.out, "{}\n\n{}", link.url(), link.form())?,
     }
     Ok(())

@@ -23,7 +23,10 @@ pub(crate) enum Command {
         /// How many are there.
         on_hand: u32,
     },
-    /// Add or change products from a CSV file with the head `sku,name,price,currency,on_hand`.
+    /// Add or change products from a CSV file with the head `sku,name,price,currency,on_hand`, and
+    /// for variants `item_number,options` as well: what the payment names, and what the buyer
+    /// chooses to mean this product (`Size=L;Colour=red`). Without these two columns variants stay
+    /// as they are; with both blank a product is none.
     Import {
         /// The file. Nothing is imported unless every line is right.
         file: PathBuf,
@@ -43,6 +46,8 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
                 "on_hand",
                 "reserved",
                 "backordered",
+                "item_number",
+                "options",
             ];
             write_rows(context.out, context.form, &columns, &rows)?;
         }
@@ -52,9 +57,9 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
         Command::Import { file } => {
             let source = std::fs::File::open(&file)
                 .with_context(|| format!("cannot read {}", file.display()))?;
-            let products = catalogue::read(std::io::BufReader::new(source))?;
-            open().await?.import(&products).await?;
-            let imported = counted(products.len(), "product");
+            let list = catalogue::read(std::io::BufReader::new(source))?;
+            open().await?.import_catalogue(&list).await?;
+            let imported = counted(list.products.len(), "product");
             writeln!(context.out, "imported {imported}")?;
         }
     }

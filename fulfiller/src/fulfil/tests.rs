@@ -1,6 +1,7 @@
 //! Events applied to a real database.
 
 mod arrival;
+mod auctions;
 mod beside;
 mod cancel;
 mod captures;

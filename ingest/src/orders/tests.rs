@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::body::to_bytes;
+use quittance_common::money::Money;
+use quittance_common::shop::ProductRow;
+use quittance_common::variant::Variant;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -226,4 +229,51 @@ async fn what_is_no_order_is_told_and_not_registered() {
         .await;
     assert_eq!(response.status(), 415);
     assert!(front.registered().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_line_with_options_orders_and_links_the_variant_that_they_select() {
+    let front = front(&[]);
+    let shop = Shop::open(&front.settings.shop_database).await.unwrap();
+    let large: Sku = "TEE-L".parse().unwrap();
+    let product = ProductRow {
+        sku: large.clone(),
+        name: "Tee L".to_owned(),
+        price: Money::from_minor(1990, "EUR".parse().unwrap()),
+        on_hand: 5,
+    };
+    let variant = Variant {
+        item: "TEE".parse().unwrap(),
+        options: "Size=L".parse().unwrap(),
+    };
+    let variants = [(large, Some(variant))].into();
+    shop.import_catalogue(&[product], &variants, clock::now())
+        .await
+        .unwrap();
+    let ask = async |options: &str| {
+        let line = format!(r#"{{"sku":"TEE","quantity":1{options}}}"#);
+        let order = format!(r#"{{"id":"1","total":"19.90","currency":"EUR","lines":[{line}]}}"#);
+        front.order(&order).await
+    };
+    for wrong in ["", r#","options":{"Size":"S"}"#] {
+        let (status, json) = ask(wrong).await;
+        assert_eq!(status, 422, "{json}");
+        let error = json["error"].as_str().unwrap();
+        assert!(error.contains("`TEE-L` (size=l)"), "{error}");
+    }
+    assert!(front.registered().await.is_empty());
+    let (status, json) = ask(r#","options":{"size":"L"}"#).await;
+    assert_eq!(status, 200, "{json}");
+    let fields = json["fields"].as_array().unwrap();
+    let has = |name: &str, value: &str| fields.contains(&serde_json::json!([name, value]));
+    assert!(
+        has("item_number", "TEE-L") && has("amount", "19.90"),
+        "{json}"
+    );
+    let options = fields.iter().filter(|field| {
+        let name = field[0].as_str().unwrap();
+        name.starts_with("on") || name.starts_with("os")
+    });
+    assert_eq!(options.count(), 0, "the sku says it");
+    assert_eq!(shop.order_list().await.unwrap()[0].lines, ["TEE-L=1"]);
 }

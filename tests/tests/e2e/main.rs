@@ -38,3 +38,4 @@ mod tooling;
 mod topology;
 mod traces;
 mod traps;
+mod variants;

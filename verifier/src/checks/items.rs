@@ -30,17 +30,22 @@ pub(super) fn check(
     if names_no_items(lines, &expected.lines, prices) {
         return Ok(Some(Reason::of("items_not_told")));
     }
-    let found = order::quantities(lines);
-    if found.as_ref() == Some(&expected.lines) {
+    if order::quantities(lines).as_ref() == Some(&expected.lines) {
         return Ok(None);
     }
+    Err(mismatch(&expected.lines, lines))
+}
+
+/// The refusal of `lines` that are not what was `ordered`.
+pub(super) fn mismatch(ordered: &Quantities, lines: &[Line]) -> Refusal {
+    let found = order::quantities(lines);
     let found = found.map_or_else(|| "items without a sku".to_owned(), |found| listed(&found));
-    let ordered = listed(&expected.lines);
-    Err(Refusal::new(
+    let ordered = listed(ordered);
+    Refusal::new(
         "items_mismatch",
         format!("ordered was {ordered}, paid was for {found}"),
     )
-    .compared(&ordered, &found))
+    .compared(&ordered, &found)
 }
 
 /// What was bought, where that is the order's word and not the message's.

@@ -1,9 +1,11 @@
 //! Each check, and what a person can waive.
 
+mod auctions;
 mod captures;
 mod messages;
 mod orders;
 mod signups;
+mod variants;
 mod waivers;
 mod what_was_bought;
 
@@ -62,6 +64,7 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             subscription: None,
             gross: gross.map(money),
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: None,
             occurred_at: None,
@@ -110,6 +113,7 @@ fn policy(secrets: &[SecretString]) -> Policy<'_> {
 fn known(orders: &[Order]) -> Known {
     Known {
         prices: prices(),
+        variants: Variants::default(),
         orders: orders.iter().map(|o| (o.id.clone(), o.clone())).collect(),
         subscriptions: HashSet::new(),
         authorizations: HashMap::new(),

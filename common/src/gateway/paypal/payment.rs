@@ -90,7 +90,7 @@ fn doubt_amount(event_type: EventType, gross: Option<Money>, doubts: &mut Vec<Re
 }
 
 /// `txn_id`, status, and the reason that the status has: Pending and Completed of one payment
-/// share the `txn_id`.
+/// share the `txn_id`. The messages of one auction share all of that, and tell an item each.
 fn key(context: &Context<'_>, data: &EventData) -> Result<EventKey, ReadError> {
     let Some(txn_id) = &data.txn_id else {
         return context.message_key("");
@@ -104,9 +104,19 @@ fn key(context: &Context<'_>, data: &EventData) -> Result<EventKey, ReadError> {
         .or_else(|| data.reason_code.as_ref().map(ToString::to_string))
         .or_else(|| context.fields.owned("auth_status"));
     let status = context.status.as_ref().map(PaymentStatus::as_str);
-    context.key(&Identity::Payment {
-        txn_id: txn_id.as_str(),
-        status: &word(status),
-        detail: &word(detail.as_deref()),
+    let (txn_id, status) = (txn_id.as_str(), word(status));
+    let detail = word(detail.as_deref());
+    context.key(&match &data.auction {
+        None => Identity::Payment {
+            txn_id,
+            status: &status,
+            detail: &detail,
+        },
+        Some(auction) => Identity::AuctionItem {
+            txn_id,
+            status: &status,
+            detail: &detail,
+            item: &auction.item,
+        },
     })
 }

@@ -9,7 +9,9 @@ use std::cell::OnceCell;
 use super::super::ReadError;
 use super::doubt::Doubt;
 use super::fields::Fields;
-use super::{ambiguity, amount, cart, date, dispute, masspay, party, payment, subscription};
+use super::{
+    ambiguity, amount, auction, cart, date, dispute, masspay, party, payment, subscription,
+};
 use crate::event::{Environment, EventData, EventType, OrderRef, Source, Subject};
 use crate::ids::{EventKey, IdError, Reason, TxnId};
 use crate::key::{Identity, Meaning, event_key};
@@ -157,6 +159,7 @@ impl<'a> Context<'a> {
             subscription: SUBSCRIPTION.into_iter().find_map(|name| fields.owned(name)),
             gross: amount::gross(fields)?,
             asked: None,
+            auction: None,
             terms: Vec::new(),
             fee: amount::fee(fields),
             occurred_at: fields.text("payment_date").and_then(date::parse),
@@ -176,8 +179,7 @@ impl<'a> Context<'a> {
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         // Every item of a multi-item auction tells the amount of the whole auction.
-        let auction = self.fields.text("for_auction");
-        if auction.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if auction::is_auction(self.fields) {
             flags.push("auction".to_owned());
         }
         if self.fields.text("initial_payment_txn_id").is_some() {
@@ -204,6 +206,7 @@ impl<'a> Context<'a> {
         if cart.count_differs {
             data.flags.push("cart_count_differs".to_owned());
         }
+        data.auction = auction::item(self.fields, &cart.lines);
         data.lines = cart.lines;
         Ok(())
     }
@@ -229,6 +232,7 @@ impl<'a> Context<'a> {
             .with("invoice", data.order.invoice.as_deref())
             .with("custom", data.order.custom.as_deref())
             .with("parent", data.parent_txn_id.as_ref().map(TxnId::as_str))
+            .with("quantity", auction::quantity(data).as_deref())
     }
 
     /// A hash of every field that is not about the sending itself, whatever their order: for

@@ -91,18 +91,3 @@ async fn what_was_sold_put_back_and_told_is_not_done_again_by_a_later_event() {
         BTreeSet::from(["stock_decremented", "stock_restocked"])
     );
 }
-
-#[tokio::test]
-async fn the_items_of_one_auction_tell_the_whole_amount_and_it_counts_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let shop = shop(&folder, 10).await;
-    let item = event(EventType::Completed, "T", "T");
-    apply(&shop, &item, at(1)).await.unwrap();
-    let mut other_item = item;
-    other_item.data.lines = vec![line("mug", 1)];
-    assert_eq!(
-        apply(&shop, &other_item, at(2)).await.unwrap(),
-        Applied::Duplicate
-    );
-    assert_eq!(only_payment(&shop).await.amount, "20.00");
-}

@@ -57,6 +57,57 @@ fn pending_and_completed_of_one_payment_have_one_subject_and_two_keys() {
 }
 
 #[test]
+fn the_items_of_one_auction_are_events_of_one_payment_and_a_resend_is_the_same_one() {
+    let first = reading(fixture!("auction_completed"));
+    let second = reading(fixture!("auction_second_item_completed"));
+    assert_eq!(first.data.subject, second.data.subject);
+    assert_ne!(first.key, second.key);
+    let told = |reading: &Reading| reading.data.auction.clone().unwrap();
+    assert_eq!((told(&first).items, told(&second).items), (2, 2));
+    let text = String::from_utf8(fixture!("auction_completed").to_vec()).unwrap();
+    let resend = reading(format!("{}&resend=true", text.trim()).as_bytes());
+    assert_eq!(
+        (&resend.key, &resend.fingerprint),
+        (&first.key, &first.fingerprint)
+    );
+    let more = reading(text.replace("&quantity=1", "&quantity=2").as_bytes());
+    assert_eq!(more.key, first.key);
+    assert_ne!(
+        more.fingerprint, first.fingerprint,
+        "the amount does not tell how many"
+    );
+}
+
+#[test]
+fn only_an_auction_of_several_items_has_its_item_in_the_key() {
+    let text = String::from_utf8(fixture!("auction_completed").to_vec()).unwrap();
+    let of = |old: &str, new: &str| {
+        assert!(text.contains(old), "{old}");
+        reading(text.replace(old, new).as_bytes())
+    };
+    let payment = "pp:live:7QT00000AC0000001:completed:";
+    for (old, new) in [
+        ("&for_auction=true", "&for_auction=false"),
+        ("&auction_multi_item=2", "&auction_multi_item=1"),
+        ("&auction_multi_item=2", "&auction_multi_item=two"),
+        ("&auction_multi_item=2", ""),
+        ("&item_name=Green+book&item_number=BOOK-1", ""),
+    ] {
+        let single = of(old, new);
+        assert_eq!(single.key.as_str(), payment, "{new}");
+        assert_eq!(single.data.auction, None);
+    }
+    let nameless = of("&item_number=BOOK-1", "");
+    let other = reading(
+        text.replace("&item_number=BOOK-1", "")
+            .replace("Green", "Blue")
+            .as_bytes(),
+    );
+    assert_ne!(nameless.key, other.key, "told apart by their names");
+    assert!(!nameless.key.as_str().contains("Green"), "{}", nameless.key);
+}
+
+#[test]
 fn the_same_key_with_another_amount_payee_or_order_is_a_conflict() {
     let first = with("", "");
     for (name, value) in [
