@@ -7,8 +7,8 @@
     reason = "assertions"
 )]
 
-mod money;
 mod captures;
+mod money;
 mod orders;
 mod retention;
 mod settlements;
