@@ -237,8 +237,9 @@ pub struct Depth {
     pub queue: String,
     /// Messages that a consumer could take now (on a delay queue: that wait).
     pub ready: u64,
-    /// Messages in a consumer's hands.
-    pub unacked: u64,
+    /// Messages in a consumer's hands, at the same moment as `ready`; `None` where the engine does
+    /// not tell.
+    pub unacked: Option<u64>,
     /// Consumers subscribed, where the engine knows.
     pub consumers: u64,
 }
@@ -326,8 +327,8 @@ impl Queues {
         }
     }
 
-    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, so `unacked` is 0. `None`
-    /// when there is no such queue.
+    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, which does not tell
+    /// `unacked`. `None` when there is no such queue.
     pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
         match self {
             Self::RabbitMq(broker) => broker.depth(queue).await,

@@ -181,7 +181,7 @@ impl RabbitMq {
     }
 
     /// How full the queues are, by the HTTP API when `management_url` is set. Otherwise by AMQP,
-    /// which does not tell unacked messages: they are 0 then. Missing queues are left out.
+    /// which does not tell unacked messages. Missing queues are left out.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] when the broker cannot be asked.
@@ -190,14 +190,17 @@ impl RabbitMq {
         if let Some(management) = &self.inner.management {
             match depths::by_management(management, names).await {
                 Ok(depths) => return Ok(depths),
-                Err(error) => warn!(%error, "asking by AMQP instead; unacked messages show as 0"),
+                Err(error) => {
+                    warn!(%error, "asking by AMQP instead: unacked messages are unknown");
+                }
             }
         }
         let live = self.consuming_live().await?;
         depths::by_amqp(&live, names).await
     }
 
-    /// How full one queue is at this moment, by AMQP: `unacked` is 0. `None` when it is missing.
+    /// How full one queue is at this moment, by AMQP, which does not tell `unacked`. `None` when
+    /// it is missing.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] when the broker cannot be asked.

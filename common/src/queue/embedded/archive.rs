@@ -75,7 +75,7 @@ pub(super) async fn depth(
     Ok(Some(Depth {
         queue: names.archive_name(),
         ready: u64::try_from(count).unwrap_or_default(),
-        unacked: 0,
+        unacked: Some(0),
         consumers: 0,
     }))
 }
