@@ -357,7 +357,8 @@ impl Queues {
     }
 
     /// What the archive has of the time from `since` to `until`, oldest first, a message perhaps
-    /// more than once. Ends with what was there at the call.
+    /// more than once. Ends with what was there at the call; an end without an error is the end of
+    /// the archive. On `RabbitMQ` the end is marked by a small message to the stream.
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
         let (sender, found) = mpsc::channel(ARCHIVE_AHEAD);
         match self {
@@ -372,6 +373,16 @@ impl Queues {
     pub fn status(&self) -> Status {
         match self {
             Self::RabbitMq(broker) => broker.status(),
+    /// The oldest message of the archive; `None` when it shows none.
+    pub async fn archive_head(&self) -> Result<Option<Message>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.archive_head().await,
+            Self::Embedded(_) | Self::Remote(_) => {
+                self.archived(Range::default()).recv().await.transpose()
+            }
+        }
+    }
+
             Self::Embedded(store) => store.status(),
             Self::Remote(remote) => remote.status(),
         }

@@ -39,6 +39,7 @@ use self::hosts::Hosts;
 use self::link::{Link, Live, State};
 use self::publisher::Publisher;
 use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Range, Status};
+use crate::ids::MessageId;
 use crate::message::Message;
 use crate::settings::ClusterSettings;
 
@@ -225,13 +226,23 @@ impl RabbitMq {
         depths::one(&*self.consuming_live().await?, names.archive_name()).await
     }
 
+    /// The archive's oldest message; `None` when it shows none in time.
+    pub async fn archive_head(&self) -> Result<Option<Message>, QueueError> {
+        let stream = self.inner.topology.names().archive_name();
+        archive::oldest(&*self.consuming_live().await?, &stream).await
+    }
+
     /// Reads the archive into `found`; see [`super::Queues::archived`].
     pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
         let broker = self.clone();
         tokio::spawn(async move {
             let stream = broker.inner.topology.names().archive_name();
             let read = match broker.consuming_live().await {
-                Ok(live) => archive::read(&live, &stream, range, &found).await,
+                Ok(live) => {
+                    let end = MessageId::new();
+                    let set = broker.publish(&Destination::Archive, archive::mark(end));
+                    archive::read(&live, &stream, range, (end, set), &found).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = read {

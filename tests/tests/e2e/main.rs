@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod archive_end;
 mod bindings;
 mod books;
 mod buyer;

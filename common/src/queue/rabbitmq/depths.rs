@@ -122,7 +122,9 @@ pub(super) async fn head(live: &Live, queue: &str) -> Result<Option<Message>, Qu
     Ok(Some(message))
 }
 
-async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
+/// Ready messages and consumers of a queue that must be there. Answered after whatever was asked
+/// on the channel before.
+pub(super) async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
