@@ -183,12 +183,12 @@ fn one_of_many(txn: &str) -> Ipn {
 /// Waits until exactly `sold` payments for one of many are there, each applied once.
 async fn each_applied_once(pipeline: &Pipeline, sold: usize) -> anyhow::Result<()> {
     eventually("every payment is there", PATIENCE, async || {
-        let payments = pipeline.listing(&["payments", "list"]).await.ok()?;
+        let payments = pipeline.listing(&list).await.ok()?;
         (payments.len() >= sold).then_some(())
     })
     .await?;
     pipeline.drained().await?;
-    let payments = pipeline.listing(&["payments", "list"]).await?;
+    let payments = pipeline.listing(&list).await?;
     assert_eq!(payments.len(), sold);
     for payment in payments {
         assert_eq!(payment["events"], 1, "{payment}");
@@ -198,3 +198,5 @@ async fn each_applied_once(pipeline: &Pipeline, sold: usize) -> anyhow::Result<(
     pipeline.mailed(sold).await?;
     Ok(())
 }
+    let all = MANY.to_string();
+    let list = ["payments", "list", "--limit", &all];
