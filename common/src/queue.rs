@@ -12,6 +12,7 @@ pub mod topology;
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -204,6 +205,21 @@ impl Consumer {
         }
     }
 
+    /// Ends the subscription and gives everything back that it has handed out and that is not
+    /// settled; `held` is what the caller has of it. A broker takes it all back at one stroke, with
+    /// the end of the channel, so that nobody sees a part of it; on the embedded engine it is back
+    /// when this returns, and counts as unacked until then.
+    pub async fn release(self, held: Vec<Acker>) {
+        match self {
+            Self::RabbitMq(consumer) => consumer.release(held).await,
+            mut embedded @ (Self::Embedded(_) | Self::Remote(_)) => {
+                embedded.stop().await;
+                // One that is no longer ours has gone back already.
+                join_all(held.into_iter().map(Acker::requeue)).await;
+            }
+        }
+    }
+
     /// Whether the subscription stands now; for readiness.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed().is_subscribed()
@@ -237,8 +253,9 @@ pub struct Depth {
     pub queue: String,
     /// Messages that a consumer could take now (on a delay queue: that wait).
     pub ready: u64,
-    /// Messages in a consumer's hands.
-    pub unacked: u64,
+    /// Messages in a consumer's hands, at the same moment as `ready`; `None` where the engine does
+    /// not tell.
+    pub unacked: Option<u64>,
     /// Consumers subscribed, where the engine knows.
     pub consumers: u64,
 }
@@ -326,8 +343,8 @@ impl Queues {
         }
     }
 
-    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, so `unacked` is 0. `None`
-    /// when there is no such queue.
+    /// How full one queue is at this moment; on `RabbitMQ` asked by AMQP, which does not tell
+    /// `unacked`. `None` when there is no such queue.
     pub async fn depth(&self, queue: QueueId) -> Result<Option<Depth>, QueueError> {
         match self {
             Self::RabbitMq(broker) => broker.depth(queue).await,
@@ -355,8 +372,19 @@ impl Queues {
         }
     }
 
+    /// The oldest message of the archive; `None` when it shows none.
+    pub async fn archive_head(&self) -> Result<Option<Message>, QueueError> {
+        match self {
+            Self::RabbitMq(broker) => broker.archive_head().await,
+            Self::Embedded(_) | Self::Remote(_) => {
+                self.archived(Range::default()).recv().await.transpose()
+            }
+        }
+    }
+
     /// What the archive has of the time from `since` to `until`, oldest first, a message perhaps
-    /// more than once. Ends with what was there at the call.
+    /// more than once. Ends with what was there at the call; an end without an error is the end of
+    /// the archive. On `RabbitMQ` the end is marked by a small message to the stream.
     pub fn archived(&self, range: Range) -> mpsc::Receiver<Result<Message, QueueError>> {
         let (sender, found) = mpsc::channel(ARCHIVE_AHEAD);
         match self {

@@ -13,11 +13,13 @@
 //! | `lines` | files of lines that survive a kill |
 //! | `store`, `journal`, `audit` | the drain file, what a replay has done, who did what |
 //! | `taking` | taking what is in a queue now, once |
-//! | `pace` | how fast |
+//! | `pace`, `sending` | how fast, and until it is confirmed |
 //! | `plan` | what a dry run says |
+//! | `job` | what is to be done |
 //! | `operation` | drain, replay, move, purge, dry run |
 
 pub(crate) mod audit;
+pub(crate) mod job;
 pub(crate) mod journal;
 pub(crate) mod lines;
 pub(crate) mod marking;
@@ -26,6 +28,7 @@ pub(crate) mod pace;
 pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod selection;
+pub(crate) mod sending;
 pub(crate) mod store;
 pub(crate) mod subject;
 pub(crate) mod taking;

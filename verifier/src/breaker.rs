@@ -4,6 +4,9 @@
 //! cooldown is over, which doubles with every opening up to sixteen times. Then one probe at a time
 //! asks; its answer closes the breaker, but slowly: one caller at once, then two, then four, so that
 //! the backlog of an outage does not fall upon a gateway that has just got up.
+//!
+//! A call belongs to the generation in which it was admitted, and a new one begins with every opening:
+//! what comes back from before it says nothing about the gateway now.
 
 use std::time::Duration;
 
@@ -23,11 +26,15 @@ pub struct Policy {
     pub concurrency: u32,
 }
 
+/// The time between two openings in which a call was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(u64);
+
 /// The answer to a caller who wants to ask the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Ask, and [`Breaker::report`] what came of it.
-    Go,
+    /// Ask, and [`Breaker::report`] with this what came of it.
+    Go(Generation),
     /// Not now; try again after this.
     Wait(Duration),
 }
@@ -84,6 +91,7 @@ const PROBE_WAIT: Duration = Duration::from_secs(1);
 pub struct Breaker {
     policy: Policy,
     state: State,
+    generation: Generation,
 }
 
 impl Breaker {
@@ -92,16 +100,17 @@ impl Breaker {
         Self {
             policy,
             state: State::Closed { failures: 0 },
+            generation: Generation(0),
         }
     }
 
     /// May a caller ask now? After `Go` exactly one [`Self::report`] is owed.
     pub fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
-            State::Closed { .. } => Admission::Go,
+            State::Closed { .. } => Admission::Go(self.generation),
             State::Open { until, openings } if until <= now => {
                 self.state = State::Probing { openings };
-                Admission::Go
+                Admission::Go(self.generation)
             }
             State::Open { until, .. } => Admission::Wait(until.saturating_duration_since(now)),
             State::Probing { .. } => Admission::Wait(self.probe_wait()),
@@ -115,7 +124,7 @@ impl Breaker {
                     in_flight: in_flight.saturating_add(1),
                     openings,
                 };
-                Admission::Go
+                Admission::Go(self.generation)
             }
             State::SlowStart { .. } => Admission::Wait(LOOK_AGAIN),
         }
@@ -130,8 +139,11 @@ impl Breaker {
         }
     }
 
-    /// Takes what came of an admitted call.
-    pub fn report(&mut self, now: Instant, report: Report) {
+    /// Takes what came of a call that was admitted in that generation.
+    pub fn report(&mut self, now: Instant, admitted: Generation, report: Report) {
+        if admitted != self.generation {
+            return;
+        }
         self.state = match (self.state, report) {
             (State::Closed { .. }, Report::Answered) => State::Closed { failures: 0 },
             (State::Closed { failures }, Report::Failed) => {
@@ -185,7 +197,7 @@ impl Breaker {
                 in_flight: in_flight.saturating_sub(1),
                 openings,
             },
-            // Calls admitted before it opened come back late: what they say is old.
+            // While it is open nobody has been admitted whose report is still owed.
             (state @ State::Open { .. }, _) | (state @ State::Closed { .. }, Report::Abandoned) => {
                 state
             }
@@ -206,7 +218,8 @@ impl Breaker {
         self.policy.cooldown.min(PROBE_WAIT)
     }
 
-    fn open(&self, now: Instant, openings: u32) -> State {
+    fn open(&mut self, now: Instant, openings: u32) -> State {
+        self.generation = Generation(self.generation.0.wrapping_add(1));
         let factor = 1_u32.checked_shl(openings.min(DOUBLINGS)).unwrap_or(1);
         let cooldown = self.policy.cooldown.saturating_mul(factor);
         State::Open {
@@ -227,11 +240,23 @@ mod tests {
         concurrency: 8,
     };
 
+    fn admitted(breaker: &mut Breaker, now: Instant) -> Option<Generation> {
+        match breaker.admit(now) {
+            Admission::Go(generation) => Some(generation),
+            Admission::Wait(_) => None,
+        }
+    }
+
+    /// A call that is admitted and comes back at once.
+    fn ask(breaker: &mut Breaker, now: Instant, report: Report) {
+        let generation = admitted(breaker, now).unwrap();
+        breaker.report(now, generation, report);
+    }
+
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::new(POLICY);
         for _ in 0..3 {
-            assert_eq!(breaker.admit(now), Admission::Go);
-            breaker.report(now, Report::Failed);
+            ask(&mut breaker, now, Report::Failed);
         }
         breaker
     }
@@ -246,8 +271,7 @@ mod tests {
             Report::Answered,
             Report::Failed,
         ] {
-            breaker.admit(now);
-            breaker.report(now, report);
+            ask(&mut breaker, now, report);
         }
         assert_eq!(breaker.level(), Level::Closed);
         assert_eq!(opened(now).level(), Level::Open);
@@ -259,8 +283,8 @@ mod tests {
         let mut breaker = opened(now);
         assert_eq!(breaker.admit(now), Admission::Wait(Duration::from_secs(10)));
         let later = now + Duration::from_secs(10);
-        assert_eq!(breaker.admit(later), Admission::Go);
-        assert!(matches!(breaker.admit(later), Admission::Wait(_)));
+        assert!(admitted(&mut breaker, later).is_some());
+        assert!(admitted(&mut breaker, later).is_none());
     }
 
     #[test]
@@ -274,8 +298,7 @@ mod tests {
             };
             waits.push(wait.as_secs());
             now += wait;
-            assert_eq!(breaker.admit(now), Admission::Go);
-            breaker.report(now, Report::Failed);
+            ask(&mut breaker, now, Report::Failed);
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 160]);
     }
@@ -285,21 +308,24 @@ mod tests {
         let now = Instant::now();
         let mut breaker = opened(now);
         let now = now + Duration::from_secs(10);
-        breaker.admit(now);
-        breaker.report(now, Report::Answered);
-        let mut admitted = Vec::new();
+        ask(&mut breaker, now, Report::Answered);
+        let mut batches = Vec::new();
         while breaker.level() == Level::HalfOpen {
-            let mut batch = 0;
-            while breaker.admit(now) == Admission::Go {
-                batch += 1;
+            let mut batch = Vec::new();
+            while let Some(generation) = admitted(&mut breaker, now) {
+                batch.push(generation);
             }
-            admitted.push(batch);
-            breaker.report(now, Report::Answered);
-            for _ in 1..batch {
-                breaker.report(now, Report::Abandoned);
+            batches.push(batch.len());
+            for (at, generation) in batch.into_iter().enumerate() {
+                let report = if at == 0 {
+                    Report::Answered
+                } else {
+                    Report::Abandoned
+                };
+                breaker.report(now, generation, report);
             }
         }
-        assert_eq!(admitted, [1, 2, 4]);
+        assert_eq!(batches, [1, 2, 4]);
     }
 
     #[test]
@@ -307,9 +333,30 @@ mod tests {
         let now = Instant::now();
         let mut breaker = opened(now);
         let now = now + Duration::from_secs(10);
-        breaker.admit(now);
-        breaker.report(now, Report::Abandoned);
-        assert_eq!(breaker.admit(now), Admission::Go);
+        ask(&mut breaker, now, Report::Abandoned);
+        assert!(admitted(&mut breaker, now).is_some());
+    }
+
+    #[test]
+    fn calls_from_before_the_opening_are_not_taken_for_the_probe() {
+        for late in [Report::Failed, Report::Answered, Report::Abandoned] {
+            let now = Instant::now();
+            let mut breaker = Breaker::new(POLICY);
+            let old = admitted(&mut breaker, now).unwrap();
+            for _ in 0..3 {
+                ask(&mut breaker, now, Report::Failed);
+            }
+            let now = now + Duration::from_secs(10);
+            let probe = admitted(&mut breaker, now).unwrap();
+            breaker.report(now, old, late);
+            assert!(
+                admitted(&mut breaker, now).is_none(),
+                "the probe is still out"
+            );
+            breaker.report(now, probe, Report::Failed);
+            let wait = Admission::Wait(Duration::from_secs(20));
+            assert_eq!(breaker.admit(now), wait, "doubled once");
+        }
     }
 
     proptest! {
@@ -321,8 +368,8 @@ mod tests {
             let mut breaker = Breaker::new(POLICY);
             for (seconds, outcome) in steps {
                 now += Duration::from_secs(seconds);
-                if breaker.admit(now) == Admission::Go {
-                    breaker.report(now, match outcome {
+                if let Some(generation) = admitted(&mut breaker, now) {
+                    breaker.report(now, generation, match outcome {
                         0 => Report::Answered,
                         1 => Report::Failed,
                         _ => Report::Abandoned,
@@ -330,7 +377,7 @@ mod tests {
                 }
             }
             now += Duration::from_secs(160);
-            prop_assert_eq!(breaker.admit(now), Admission::Go);
+            prop_assert!(admitted(&mut breaker, now).is_some());
         }
     }
 }

@@ -12,7 +12,7 @@ use quittance_common::gateway::{Reply, Request};
 use quittance_common::ids::Reason;
 use tokio::time::Instant;
 
-use crate::breaker::{Admission, Breaker, Level, Policy, Report};
+use crate::breaker::{Admission, Breaker, Generation, Level, Policy, Report};
 
 /// The most of an answer that is read; a verdict has eight bytes.
 const ANSWER_LIMIT: usize = 4096;
@@ -181,9 +181,10 @@ impl Breakers {
             breaker.admit(Instant::now())
         });
         match admission {
-            Admission::Go => Ok(Permit {
+            Admission::Go(generation) => Ok(Permit {
                 breakers: Arc::clone(self),
                 host: host.to_owned(),
+                generation,
                 owed: true,
             }),
             Admission::Wait(wait) => Err(wait),
@@ -219,6 +220,7 @@ impl Breakers {
 pub struct Permit {
     breakers: Arc<Breakers>,
     host: String,
+    generation: Generation,
     owed: bool,
 }
 
@@ -232,7 +234,7 @@ impl Permit {
         self.owed = false;
         self.breakers.with(|hosts| {
             if let Some(breaker) = hosts.get_mut(&self.host) {
-                breaker.report(Instant::now(), report);
+                breaker.report(Instant::now(), self.generation, report);
             }
         });
     }

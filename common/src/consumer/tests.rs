@@ -112,7 +112,7 @@ impl Bench {
         self.running.await.unwrap().unwrap();
         let depths = self.shell.queues.depths().await.unwrap();
         let verify = depths.iter().find(|depth| depth.queue == "ipn.verify");
-        let left = verify.map_or(0, |depth| depth.ready + depth.unacked);
+        let left = verify.map_or(0, |depth| depth.ready + depth.unacked.unwrap_or(0));
         (self.shell, left, self.folder)
     }
 }

@@ -193,7 +193,7 @@ mod tests {
         let depth = |queue: &str, ready, consumers| Depth {
             queue: queue.into(),
             ready,
-            unacked: 0,
+            unacked: None,
             consumers,
         };
         let found = [

@@ -233,6 +233,7 @@ impl Embedded {
     /// [`QueueError::Store`] when the file cannot be read.
     pub async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
         let inner = &self.inner;
+        // One statement, so that no message is between ready and unacked in it.
         let counts = look::counts(&inner.readers, inner.clock.now()).await?;
         let subscribed: Vec<QueueId> = self
             .subscriptions()
@@ -364,7 +365,7 @@ fn listed(names: &QueueNames, counts: &Counts, subscribed: &[QueueId]) -> Vec<De
         Depth {
             queue: names.name(queue),
             ready,
-            unacked,
+            unacked: Some(unacked),
             consumers: u64::try_from(consumers).unwrap_or(u64::MAX),
         }
     };

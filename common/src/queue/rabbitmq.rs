@@ -39,6 +39,7 @@ use self::hosts::Hosts;
 use self::link::{Link, Live, State};
 use self::publisher::Publisher;
 use super::{Depth, Destination, PublishError, QueueError, QueueId, QueueNames, Range, Status};
+use crate::ids::MessageId;
 use crate::message::Message;
 use crate::settings::ClusterSettings;
 
@@ -181,7 +182,7 @@ impl RabbitMq {
     }
 
     /// How full the queues are, by the HTTP API when `management_url` is set. Otherwise by AMQP,
-    /// which does not tell unacked messages: they are 0 then. Missing queues are left out.
+    /// which does not tell unacked messages. Missing queues are left out.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] when the broker cannot be asked.
@@ -190,14 +191,17 @@ impl RabbitMq {
         if let Some(management) = &self.inner.management {
             match depths::by_management(management, names).await {
                 Ok(depths) => return Ok(depths),
-                Err(error) => warn!(%error, "asking by AMQP instead; unacked messages show as 0"),
+                Err(error) => {
+                    warn!(%error, "asking by AMQP instead: unacked messages are unknown");
+                }
             }
         }
         let live = self.consuming_live().await?;
         depths::by_amqp(&live, names).await
     }
 
-    /// How full one queue is at this moment, by AMQP: `unacked` is 0. `None` when it is missing.
+    /// How full one queue is at this moment, by AMQP, which does not tell `unacked`. `None` when
+    /// it is missing.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`] when the broker cannot be asked.
@@ -222,13 +226,23 @@ impl RabbitMq {
         depths::one(&*self.consuming_live().await?, names.archive_name()).await
     }
 
+    /// The archive's oldest message; `None` when it shows none in time.
+    pub async fn archive_head(&self) -> Result<Option<Message>, QueueError> {
+        let stream = self.inner.topology.names().archive_name();
+        archive::oldest(&*self.consuming_live().await?, &stream).await
+    }
+
     /// Reads the archive into `found`; see [`super::Queues::archived`].
     pub(super) fn archived(&self, range: Range, found: mpsc::Sender<Result<Message, QueueError>>) {
         let broker = self.clone();
         tokio::spawn(async move {
             let stream = broker.inner.topology.names().archive_name();
             let read = match broker.consuming_live().await {
-                Ok(live) => archive::read(&live, &stream, range, &found).await,
+                Ok(live) => {
+                    let end = MessageId::new();
+                    let set = broker.publish(&Destination::Archive, archive::mark(end));
+                    archive::read(&live, &stream, range, (end, set), &found).await
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = read {

@@ -15,7 +15,8 @@ pub(crate) use arguments::Command;
 
 use super::{Context, Exit};
 use crate::output::{Form, write_json};
-use crate::tooling::operation::{self, Job, Sink, Source, Tally};
+use crate::tooling::job::{Job, Sink, Source};
+use crate::tooling::operation::{self, Tally};
 use crate::wiring;
 use arguments::Request;
 
@@ -44,7 +45,7 @@ async fn change(
         only_one,
     } = request;
     if dry_run {
-        return look::plan(&job, settings, context).await;
+        return look::plan(&job, only_one, settings, context).await;
     }
     if let Some(confirm) = confirm
         && !confirm.is_given()?
@@ -61,11 +62,7 @@ async fn change(
     let queues = wiring::tool_queues(settings).await?;
     let tally = async {
         if only_one {
-            let count = look::count(&job, settings, &queues, &stop).await?;
-            anyhow::ensure!(
-                count == 1,
-                "--edit-body is for one message; the filter takes {count}"
-            );
+            look::ensure_one(look::count(&job, settings, &queues, &stop).await?)?;
         }
         operation::run(&job, settings, &queues, &stop).await
     };
@@ -101,8 +98,8 @@ fn tell(job: &Job, tally: &Tally, context: Context<'_>) -> anyhow::Result<Exit> 
             };
             writeln!(out, "{} {} from {from}{to}", tally.done, job.outcome)?;
             if tally.before > 0 {
-                let of_file = matches!(job.source, Source::File(_));
-                let hint = if of_file {
+                let stays = !matches!(job.source, Source::Queue(..));
+                let hint = if stays {
                     " (--again replays them once more)"
                 } else {
                     ""

@@ -123,7 +123,7 @@ impl World {
                 self.names.parse(&depth.queue),
                 Some(QueueId::Dead(_) | QueueId::Quarantine)
             );
-            parking || (depth.ready == 0 && depth.unacked == 0)
+            parking || (depth.ready == 0 && depth.unacked == Some(0))
         }))
     }
 }

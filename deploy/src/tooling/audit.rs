@@ -67,17 +67,23 @@ impl Audit {
         Ok(audit)
     }
 
-    /// Notes what became of one message.
+    /// Notes what becomes of one message; safe from a kill when this returns, and on the disk after
+    /// [`Self::sync`].
     pub(crate) fn message(&mut self, id: &str, outcome: &str) -> anyhow::Result<()> {
         self.write(Some(id), outcome, None)
+    }
+
+    /// Everything that was noted is on the disk when this returns.
+    pub(crate) fn sync(&self) -> anyhow::Result<()> {
+        self.file
+            .sync_data()
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Notes how the command ended; on the disk when this returns.
     pub(crate) fn end(&mut self, outcome: &str, count: u64) -> anyhow::Result<()> {
         self.write(None, outcome, Some(count))?;
-        self.file
-            .sync_data()
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        self.sync()
     }
 
     fn write(

@@ -1,6 +1,7 @@
 //! What a replay changes in a message: a clean slate for the stage, the history kept, and the mark
 //! that tells it from a duplicate. Pure.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -12,6 +13,15 @@ use quittance_common::queue::{QueueId, WorkQueue};
 /// The largest original body that is kept in a header beside an edited one: all headers share one
 /// frame of the broker.
 const ORIGINAL_LIMIT: usize = 32 * 1024;
+
+/// The header that keeps the body before it was edited.
+const ORIGINAL_BODY: &str = "original-body";
+
+/// The header that keeps the id which belongs to that body.
+const ORIGINAL_ID: &str = "original-message-id";
+
+/// What was changed is kept under its name behind this.
+const ORIGINAL: &str = "original-";
 
 /// `header:NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +39,7 @@ impl FromStr for HeaderEdit {
             .and_then(|rest| rest.split_once('='))
             .filter(|(name, _)| !name.is_empty())
             .ok_or("header:NAME=VALUE, such as `header:account=shop`")?;
-        if name == "replay-id" || Headers::is_broker_header(name) {
+        if name == "replay-id" || name.starts_with(ORIGINAL) || Headers::is_broker_header(name) {
             return Err(format!("the header `{name}` cannot be edited"));
         }
         Ok(Self {
@@ -54,10 +64,12 @@ impl Marking {
     /// The message as it is published.
     ///
     /// # Errors
-    /// In words, when the original body is too large to be kept, or is evidence: that is the
-    /// gateway's own answer, and an edited one would be taken for it.
+    /// In words, when the original body is too large to be kept, or would be believed without
+    /// being verified again.
     pub(crate) fn apply(&self, message: &Message) -> Result<Message, String> {
         let mut next = message.clone();
+        // As it came, before the slate is wiped.
+        let before: BTreeMap<String, String> = message.headers.to_pairs().into_iter().collect();
         let headers = &mut next.headers;
         headers.replay_id = Some(self.replay_id.clone());
         headers.attempt = 0;
@@ -69,38 +81,44 @@ impl Marking {
             headers.other.extend([kept]);
         }
         if !self.edits.is_empty() {
-            let mut pairs = next.headers.to_pairs();
+            let mut pairs: BTreeMap<String, String> = next.headers.to_pairs().into_iter().collect();
             for edit in &self.edits {
-                let found = pairs.iter_mut().find(|(name, _)| *name == edit.name);
-                let original = format!("original-{}", edit.name);
-                if let Some((_, value)) = found {
-                    let before = std::mem::replace(value, edit.value.clone());
-                    pairs.push((original, before));
-                } else {
-                    pairs.push((edit.name.clone(), edit.value.clone()));
-                    pairs.push((original, String::new()));
-                }
+                let original = before.get(&edit.name).cloned().unwrap_or_default();
+                // The first original is the one: an edit of an edit does not replace it.
+                pairs
+                    .entry(format!("{ORIGINAL}{}", edit.name))
+                    .or_insert(original);
+                pairs.insert(edit.name.clone(), edit.value.clone());
             }
             next.headers = Headers::from_pairs(pairs);
         }
         if let Some(body) = &self.body {
-            if matches!(message.kind, MessageKind::EvidenceV1) {
+            let believed = match message.kind {
+                MessageKind::EvidenceV1 => Some("is the gateway's own answer"),
+                MessageKind::PaymentV1 => Some("is an event that was verified before"),
+                MessageKind::NotificationV1
+                | MessageKind::AnnouncementV1
+                | MessageKind::Unknown(_) => None,
+            };
+            if let Some(why) = believed {
                 return Err(format!(
-                    "the body of {} is the gateway's own answer and cannot be edited",
+                    "the body of {} {why} and cannot be edited",
                     message.kind.as_str()
                 ));
             }
-            if message.body.len() > ORIGINAL_LIMIT {
-                return Err(format!(
-                    "the original body has {} bytes; no more than {ORIGINAL_LIMIT} can be kept \
-                     beside an edited one",
-                    message.body.len()
-                ));
-            }
-            let original = STANDARD.encode(&message.body);
             let other = &mut next.headers.other;
-            other.insert("original-body".to_owned(), original);
-            other.insert("original-message-id".to_owned(), message.id.to_string());
+            if !other.contains_key(ORIGINAL_BODY) {
+                if message.body.len() > ORIGINAL_LIMIT {
+                    return Err(format!(
+                        "the original body has {} bytes; no more than {ORIGINAL_LIMIT} can be \
+                         kept beside an edited one",
+                        message.body.len()
+                    ));
+                }
+                let original = STANDARD.encode(&message.body);
+                other.insert(ORIGINAL_BODY.to_owned(), original);
+                other.insert(ORIGINAL_ID.to_owned(), message.id.to_string());
+            }
             // Other bytes are another message; the same edit gives the same id.
             next.id = message
                 .id
@@ -111,9 +129,27 @@ impl Marking {
     }
 }
 
+/// The message as it is published to `to`, marked when it is a replay.
+///
+/// # Errors
+/// In words, when it must not be published.
+pub(crate) fn prepared(
+    message: &Message,
+    to: QueueId,
+    marking: Option<&Marking>,
+) -> Result<Message, String> {
+    if !fits(&message.kind, to) {
+        return Err(format!(
+            "that stage does not take {}",
+            message.kind.as_str()
+        ));
+    }
+    marking.map_or_else(|| Ok(message.clone()), |marking| marking.apply(message))
+}
+
 /// Whether the stage on `queue` takes messages of that kind; parking queues take everything, and
 /// so does every queue from a newer version.
-pub(crate) const fn fits(kind: &MessageKind, queue: QueueId) -> bool {
+const fn fits(kind: &MessageKind, queue: QueueId) -> bool {
     let (QueueId::Work(work) | QueueId::Retry(work, _)) = queue else {
         return true;
     };
@@ -200,6 +236,44 @@ mod tests {
     }
 
     #[test]
+    fn a_second_edit_keeps_the_first_original() {
+        let edited = |message: &Message, account: &str, body: &'static [u8]| {
+            let edit = format!("header:account={account}").parse().unwrap();
+            let marking = Marking {
+                edits: vec![edit],
+                body: Some(Bytes::from_static(body)),
+                ..marking()
+            };
+            marking.apply(message).unwrap()
+        };
+        let message = message();
+        let once = edited(&message, "nearly", b"txn_id=T2");
+        let twice = edited(&once, "right", b"txn_id=T3");
+        assert_eq!(twice.headers.account.unwrap().as_str(), "right");
+        assert_eq!(twice.body, "txn_id=T3");
+        let kept = &twice.headers.other;
+        assert_eq!(kept["original-account"], "wrong");
+        assert_eq!(
+            STANDARD.decode(&kept["original-body"]).unwrap(),
+            message.body
+        );
+        assert_eq!(kept["original-message-id"], message.id.to_string());
+    }
+
+    #[test]
+    fn the_original_of_what_a_replay_wipes_is_what_it_was() {
+        let edits = vec![
+            "header:attempt=3".parse().unwrap(),
+            "header:reason=held".parse().unwrap(),
+        ];
+        let marking = Marking { edits, ..marking() };
+        let headers = marking.apply(&message()).unwrap().headers;
+        assert_eq!(headers.attempt, 3);
+        assert_eq!(headers.other["original-attempt"], "7");
+        assert_eq!(headers.other["original-reason"], "gave_up");
+    }
+
+    #[test]
     fn an_original_that_no_header_can_hold_is_not_edited() {
         let mut message = message();
         message.body = vec![b'a'; ORIGINAL_LIMIT + 1].into();
@@ -211,16 +285,18 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_has_answered_is_replayed_but_not_edited() {
-        let mut message = message();
-        message.kind = MessageKind::EvidenceV1;
-        assert!(marking().apply(&message).is_ok());
-        let marking = Marking {
-            body: Some(Bytes::from_static(b"SUCCESS\ntxn_id=T2")),
-            ..marking()
-        };
-        let refused = marking.apply(&message).unwrap_err();
-        assert!(refused.contains("cannot be edited"), "{refused}");
+    fn what_is_believed_without_being_verified_again_is_replayed_but_not_edited() {
+        for kind in [MessageKind::EvidenceV1, MessageKind::PaymentV1] {
+            let mut message = message();
+            message.kind = kind;
+            assert!(marking().apply(&message).is_ok());
+            let marking = Marking {
+                body: Some(Bytes::from_static(b"SUCCESS\ntxn_id=T2")),
+                ..marking()
+            };
+            let refused = marking.apply(&message).unwrap_err();
+            assert!(refused.contains("cannot be edited"), "{refused}");
+        }
     }
 
     #[test]
@@ -228,6 +304,7 @@ mod tests {
         for text in [
             "header:replay-id=x",
             "header:x-death=1",
+            "header:original-account=x",
             "account=x",
             "header:=x",
         ] {

@@ -3,91 +3,29 @@
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quittance_common::clock;
 use quittance_common::failpoint;
 use quittance_common::message::Message;
-use quittance_common::queue::{
-    Acker, Delivery, Destination, PublishError, QueueId, Queues, Range, Status,
-};
+use quittance_common::queue::{Acker, Delivery, QueueId, Queues, Range};
 use quittance_common::settings::Settings;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::{self, Audit};
-use super::journal::Journal;
+use super::job::{Job, Sink, Source, Stretch};
+use super::journal::{self, Journal};
 use super::marking::{self, Marking};
-use super::pace::{Pace, Rate};
-use super::selection::Selection;
-use super::store::{self, DrainFile};
+use super::pace::Pace;
+use super::sending::publish;
+use super::store::{self, DrainFile, Place};
 use super::subject::Subject;
 use super::taking::{Pass, Taking};
 
 /// Messages that share one fsync.
 const BATCH: usize = 64;
-
-/// Publishes of one message before the command gives up; what is confirmed by then is done.
-const PUBLISHES: u32 = 8;
-
-/// The waits between them: doubling, within these.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
-
-/// Where messages come from.
-#[derive(Debug, Clone)]
-pub(crate) enum Source {
-    /// A queue, and its name.
-    Queue(QueueId, String),
-    /// A drain file.
-    File(PathBuf),
-    /// A stretch of the archive, where everything stays.
-    Archive(Range),
-}
-
-impl Source {
-    /// In words.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Queue(_, name) => name.clone(),
-            Self::File(path) => path.display().to_string(),
-            Self::Archive(_) => "the archive".to_owned(),
-        }
-    }
-}
-
-/// Where they go.
-#[derive(Debug, Clone)]
-pub(crate) enum Sink {
-    /// A queue, and its name.
-    Queue(QueueId, String),
-    /// A drain file.
-    File(PathBuf),
-    /// Nowhere: they are deleted.
-    Nothing,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    /// The command's name.
-    pub(crate) command: &'static str,
-    /// What becomes of a message, for the audit log.
-    pub(crate) outcome: &'static str,
-    pub(crate) source: Source,
-    pub(crate) sink: Sink,
-    pub(crate) selection: Selection,
-    /// At most so many messages.
-    pub(crate) limit: Option<u64>,
-    pub(crate) rate: Rate,
-    /// How a replay marks what it publishes; a move leaves it as it is.
-    pub(crate) marking: Option<Marking>,
-    /// Replay a file from its beginning, whatever its journal says.
-    pub(crate) again: bool,
-    /// Where the audit log is.
-    pub(crate) audit: PathBuf,
-}
 
 /// How it went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -140,9 +78,15 @@ pub(crate) async fn run(
     };
     let mut job = job.clone();
     let mut journal = None;
-    if let (Source::File(path), Some(marking)) = (&job.source, &mut job.marking) {
-        let opened = Journal::open(path, &to, &marking.replay_id, job.again)?;
+    if let (Some(subject), Some(marking)) = (job.journal()?, &mut job.marking) {
+        let opened = Journal::open(&subject, &marking.replay_id, job.again)?;
         marking.replay_id.clone_from(&opened.replay_id);
+        if let Source::Archive(stretch) = &mut job.source {
+            stretch.range = opened.range(stretch.range);
+            if opened.goes_on {
+                warn("a replay of this stretch was not finished and goes on; --again begins anew");
+            }
+        }
         journal = Some(opened);
     }
     let (edits, replay_id) = job
@@ -154,7 +98,8 @@ pub(crate) async fn run(
             (edits, marking.replay_id.clone())
         });
     let mut filter = job.selection.describe();
-    if let Source::Archive(Range { since, until }) = job.source {
+    if let Source::Archive(Stretch { range, .. }) = &job.source {
+        let Range { since, until } = range;
         filter.extend(since.map(|since| format!("since={since}")));
         filter.extend(until.map(|until| format!("until={until}")));
     }
@@ -179,8 +124,10 @@ pub(crate) async fn run(
     let done = match (&job.source, journal) {
         (Source::Queue(queue, name), _) => work.queue(*queue, name).await,
         (Source::File(path), Some(journal)) => work.file(path.clone(), journal).await,
-        (Source::Archive(range), _) => work.archive(*range).await,
-        (Source::File(_), None) => Err(anyhow::anyhow!("a file can only be replayed")),
+        (Source::Archive(stretch), Some(journal)) => work.archive(stretch.range, journal).await,
+        (Source::File(_) | Source::Archive(_), None) => Err(anyhow::anyhow!(
+            "what stays where it is can only be replayed"
+        )),
     };
     work.bar.finish_and_clear();
     work.tally.interrupted = stop.is_cancelled();
@@ -271,6 +218,7 @@ impl Work<'_> {
             let before = batch.len().saturating_sub(new);
             self.tally.before += u64::try_from(before).unwrap_or_default();
         }
+        let mut safe = Vec::with_capacity(batch.len());
         for (message, acker) in batch {
             let id = message.id.to_string();
             if let Sink::Queue(to, _) = &self.job.sink {
@@ -280,12 +228,22 @@ impl Work<'_> {
                     continue;
                 };
                 self.pace.turn().await;
-                publish(self.queues, to, next).await?;
+                if !publish(self.queues, to, next, self.stop).await? {
+                    taking.hold(acker);
+                    continue;
+                }
                 failpoint::hit("tool.after_publish");
             }
-            // Noted first: a kill leaves nothing gone of which nobody knows who took it.
             self.audit.message(&id, self.job.outcome)?;
-            failpoint::hit("tool.after_audit");
+            safe.push(acker);
+        }
+        if safe.is_empty() {
+            return Ok(());
+        }
+        // Noted first: nothing is gone of which nobody knows who took it.
+        self.audit.sync()?;
+        failpoint::hit("tool.after_audit");
+        for acker in safe {
             // One that is no longer ours comes again and is known again.
             acker.ack().await.ok();
             failpoint::hit("tool.after_ack");
@@ -296,9 +254,7 @@ impl Work<'_> {
 
     /// Everything that is meant of one file.
     async fn file(&mut self, path: PathBuf, mut journal: Journal) -> anyhow::Result<()> {
-        let Sink::Queue(to, _) = self.job.sink else {
-            anyhow::bail!("a file can only be replayed to a queue");
-        };
+        let to = self.destination()?;
         // Whole, before anything is sent: a damaged file is a question for a person.
         let mut meant = 0_u64;
         store::read(&path, |_, message| {
@@ -317,56 +273,85 @@ impl Work<'_> {
             let Some((place, message)) = messages.recv().await else {
                 return reading.await?;
             };
-            if !self.means(&message)? {
-                continue;
-            }
-            self.bar.inc(1);
-            let id = message.id.to_string();
-            if journal.has(&place, &id) {
-                self.tally.before += 1;
-                continue;
-            }
-            let Some(next) = self.prepared(&message, to, &id)? else {
-                continue;
-            };
-            self.pace.turn().await;
-            publish(self.queues, to, next).await?;
-            failpoint::hit("tool.after_publish");
-            journal.note(&place, &id, clock::now())?;
-            failpoint::hit("tool.after_journal");
-            self.tally.done += 1;
-            self.audit.message(&id, self.job.outcome)?;
+            self.replay(&place, &message, to, &mut journal).await?;
         }
         Ok(())
     }
 
-    /// Everything that is meant of a stretch of the archive. No journal: one that is killed begins
-    /// again, and what was replayed before has no second effect.
-    async fn archive(&mut self, range: Range) -> anyhow::Result<()> {
-        let Sink::Queue(to, _) = self.job.sink else {
-            anyhow::bail!("the archive can only be replayed to a queue");
-        };
+    /// Everything that is meant of a stretch of the archive.
+    async fn archive(&mut self, range: Range, mut journal: Journal) -> anyhow::Result<()> {
+        let to = self.destination()?;
+        if range == Range::default()
+            && self.job.selection.is_everything()
+            && let Some(depth) = self.queues.archive_depth().await?
+        {
+            self.bar.set_length(depth.ready);
+        }
         let (mut found, mut seen) = (self.queues.archived(range), HashSet::new());
-        while self.room() > 0 && !self.stop.is_cancelled() {
-            let Some(message) = found.recv().await else {
-                return Ok(());
+        while self.room() > 0 {
+            let message = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                message = found.recv() => message,
+            };
+            let Some(message) = message else {
+                // Skipped ones are for the next run, which the journal spares the rest.
+                return if self.tally.skipped == 0 {
+                    journal.forget()
+                } else {
+                    Ok(())
+                };
             };
             let message = message?;
-            if !seen.insert(message.id) || !self.means(&message)? {
-                continue;
+            if seen.insert(message.id) {
+                let place = journal::archived(seen.len(), message.id);
+                self.replay(&place, &message, to, &mut journal).await?;
             }
-            self.bar.inc(1);
-            let id = message.id.to_string();
-            let Some(next) = self.prepared(&message, to, &id)? else {
-                continue;
-            };
-            self.pace.turn().await;
-            publish(self.queues, to, next).await?;
-            failpoint::hit("tool.after_publish");
-            self.tally.done += 1;
-            self.audit.message(&id, self.job.outcome)?;
         }
         Ok(())
+    }
+
+    /// Replays a message that stays where it is, if it is meant and not done yet.
+    async fn replay(
+        &mut self,
+        place: &Place,
+        message: &Message,
+        to: QueueId,
+        journal: &mut Journal,
+    ) -> anyhow::Result<()> {
+        if !self.means(message)? {
+            return Ok(());
+        }
+        self.bar.inc(1);
+        let id = message.id.to_string();
+        if journal.has(place, &id) {
+            self.tally.before += 1;
+            return Ok(());
+        }
+        let Some(next) = self.prepared(message, to, &id)? else {
+            return Ok(());
+        };
+        self.pace.turn().await;
+        if !publish(self.queues, to, next, self.stop).await? {
+            return Ok(());
+        }
+        failpoint::hit("tool.after_publish");
+        // Before the journal, which would keep the message from being noted ever after.
+        self.audit.message(&id, self.job.outcome)?;
+        self.audit.sync()?;
+        journal.note(place, &id, clock::now())?;
+        failpoint::hit("tool.after_journal");
+        self.tally.done += 1;
+        Ok(())
+    }
+
+    fn destination(&self) -> anyhow::Result<QueueId> {
+        match self.job.sink {
+            Sink::Queue(to, _) => Ok(to),
+            Sink::File(_) | Sink::Nothing => {
+                anyhow::bail!("what stays where it is can only be replayed to a queue")
+            }
+        }
     }
 
     /// The message as it is published; `None`, noted, when it must not be.
@@ -376,18 +361,7 @@ impl Work<'_> {
         to: QueueId,
         id: &str,
     ) -> anyhow::Result<Option<Message>> {
-        let prepared = if marking::fits(&message.kind, to) {
-            match &self.job.marking {
-                Some(marking) => marking.apply(message),
-                None => Ok(message.clone()),
-            }
-        } else {
-            Err(format!(
-                "that stage does not take {}",
-                message.kind.as_str()
-            ))
-        };
-        match prepared {
+        match marking::prepared(message, to, self.job.marking.as_ref()) {
             Ok(next) => Ok(Some(next)),
             Err(why) => {
                 self.tally.skipped += 1;
@@ -437,32 +411,6 @@ impl Work<'_> {
 
     const fn dealt_with(&self) -> u64 {
         self.tally.done.saturating_add(self.tally.skipped)
-    }
-}
-
-/// Publishes until it is confirmed, under the same id, for a while.
-async fn publish(queues: &Queues, to: QueueId, message: Message) -> anyhow::Result<()> {
-    let (mut wait, longest) = BACKOFF;
-    let to = Destination::Queue(to);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        let error = match queues.publish(&to, message.clone()).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        // A connection to a server that has ended is not made again.
-        let over = matches!(
-            (queues, queues.status()),
-            (Queues::Remote(_), Status::Down(_))
-        );
-        let hopeless = over || matches!(error, PublishError::TooLarge { .. });
-        if hopeless || attempt == PUBLISHES {
-            let what = format!("message {} could not be published", message.id);
-            return Err(error).context(what);
-        }
-        tokio::time::sleep(wait).await;
-        wait = wait.saturating_mul(2).min(longest);
     }
 }
 

@@ -2,13 +2,11 @@
 //! effects the books have already.
 
 use jiff::Timestamp;
-use quittance_common::ids::MessageId;
-use quittance_common::message::Message;
+use quittance_common::message::{Message, MessageKind};
 use quittance_common::queue::QueueId;
 use quittance_common::shop::Shop;
 use serde::Serialize;
 
-use super::marking;
 use super::selection::age;
 use super::subject::Subject;
 
@@ -105,6 +103,9 @@ impl Row {
     }
 }
 
+/// The effect of an announcement: it was handed over, or skipped for good.
+const ANNOUNCED: &str = "announced";
+
 /// What the books know of the events of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Past {
@@ -119,13 +120,13 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// Asks the books.
+    /// Asks the books about a message as it would be published.
     pub(crate) async fn of(
-        message: MessageId,
+        message: &Message,
         subject: &Subject,
         shop: &Shop,
     ) -> anyhow::Result<Self> {
-        let released = shop.released(message).await?;
+        let released = shop.released(message.id).await?;
         let words = |(reason, who): (String, String)| format!("{reason} by {who}");
         let mut past = Self {
             told: subject.keys.len(),
@@ -138,18 +139,19 @@ impl Past {
                 past.effects.extend(effects);
             }
         }
+        if message.kind == MessageKind::AnnouncementV1 {
+            past.told = 1;
+            if shop.is_announced(message.id).await? {
+                past.applied = 1;
+                past.effects.push(ANNOUNCED.to_owned());
+            }
+        }
         Ok(past)
     }
 }
 
 /// What a replay to `to` would do, in words. Pure.
-pub(crate) fn would_replay(message: &Message, to: QueueId, name: &str, past: &Past) -> String {
-    if !marking::fits(&message.kind, to) {
-        return format!(
-            "skip: the stage on {name} does not take {}",
-            message.kind.as_str()
-        );
-    }
+pub(crate) fn would_replay(to: QueueId, name: &str, past: &Past) -> String {
     if !matches!(to, QueueId::Work(_) | QueueId::Retry(..)) {
         return format!("park on {name}");
     }
@@ -173,29 +175,47 @@ pub(crate) fn would_replay(message: &Message, to: QueueId, name: &str, past: &Pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quittance_common::message::{Headers, MessageKind};
+    use quittance_common::ids::MessageId;
+    use quittance_common::message::Headers;
     use quittance_common::queue::WorkQueue;
+    use quittance_common::settings::ShopDatabase;
+    use quittance_common::shop::announcement::Announced;
 
     const VERIFY: QueueId = QueueId::Work(WorkQueue::Verify);
 
-    fn message(kind: MessageKind) -> Message {
-        Message {
-            id: MessageId::new(),
-            kind,
-            content_type: String::new(),
-            timestamp: Timestamp::UNIX_EPOCH,
-            headers: Headers::default(),
-            body: bytes::Bytes::new(),
-        }
-    }
-
-    fn would(kind: MessageKind, to: QueueId, told: usize, applied: usize) -> String {
+    fn would(to: QueueId, told: usize, applied: usize) -> String {
         let past = Past {
             told,
             applied,
             ..Past::default()
         };
-        would_replay(&message(kind), to, "q", &past)
+        would_replay(to, "q", &past)
+    }
+
+    #[tokio::test]
+    async fn an_announcement_that_was_sent_is_told_of_and_one_that_was_not_is_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = ShopDatabase::Sqlite(folder.path().join("shop.sqlite"));
+        let shop = Shop::open(&database).await.unwrap();
+        let message = Message {
+            id: MessageId::new(),
+            kind: MessageKind::AnnouncementV1,
+            content_type: String::new(),
+            timestamp: Timestamp::UNIX_EPOCH,
+            headers: Headers::default(),
+            body: bytes::Bytes::new(),
+        };
+        let words = async || {
+            let past = Past::of(&message, &Subject::default(), &shop).await;
+            would_replay(QueueId::Work(WorkQueue::Notify), "q", &past.unwrap())
+        };
+        assert!(words().await.contains("not applied yet"));
+        let now = Timestamp::UNIX_EPOCH;
+        shop.record_announcement(message.id, "s", "k", Announced::Sent, now)
+            .await
+            .unwrap();
+        assert!(words().await.contains("nothing would change"));
+        shop.close().await;
     }
 
     #[test]
@@ -205,7 +225,7 @@ mod tests {
             released: vec!["amount_mismatch by kim".to_owned()],
             ..Past::default()
         };
-        let words = would_replay(&message(MessageKind::NotificationV1), VERIFY, "q", &past);
+        let words = would_replay(VERIFY, "q", &past);
         assert!(
             words.contains("released it already (amount_mismatch by kim)"),
             "{words}"
@@ -215,12 +235,10 @@ mod tests {
     #[test]
     fn the_words_follow_from_what_the_books_have() {
         let verify = VERIFY;
-        let raw = MessageKind::NotificationV1;
-        assert!(would(raw.clone(), verify, 1, 1).contains("nothing would change"));
-        assert!(would(raw.clone(), verify, 1, 0).contains("not applied yet"));
-        assert!(would(raw.clone(), verify, 2, 1).contains("partly"));
-        assert!(would(raw.clone(), verify, 0, 0).contains("cannot be told"));
-        assert!(would(MessageKind::PaymentV1, verify, 1, 0).starts_with("skip"));
-        assert!(would(raw, QueueId::Quarantine, 1, 0).starts_with("park"));
+        assert!(would(verify, 1, 1).contains("nothing would change"));
+        assert!(would(verify, 1, 0).contains("not applied yet"));
+        assert!(would(verify, 2, 1).contains("partly"));
+        assert!(would(verify, 0, 0).contains("cannot be told"));
+        assert!(would(QueueId::Quarantine, 1, 0).starts_with("park"));
     }
 }

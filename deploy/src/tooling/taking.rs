@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use quittance_common::ids::MessageId;
-use quittance_common::queue::{Acker, Consumer, Delivery, QueueId, Queues};
+use quittance_common::queue::{Acker, Consumer, Delivery, Depth, QueueId, Queues};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a consumer that was killed may still be seen by the broker.
 const LINGERING: Duration = Duration::from_secs(5);
 
+/// How long a broker may take to forget a consumer that has ended.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// How often it is asked about that.
+const PARTING_LOOK: Duration = Duration::from_millis(20);
+
 /// How often the broker is asked about consumers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -29,6 +35,7 @@ const PREFETCH: u16 = 128;
 pub(crate) struct Taking {
     queues: Queues,
     queue: QueueId,
+    is_parking: bool,
     consumer: Consumer,
     left: Left,
     held: Vec<Acker>,
@@ -102,15 +109,16 @@ impl Taking {
         let ready = alone(queues, queue, name, is_parking).await?;
         let prefetch = pass.prefetch(ready);
         let consumer = queues.consume(queue, prefetch).await;
-        let mut taking = Self {
+        let taking = Self {
             queues: queues.clone(),
             queue,
+            is_parking,
             consumer,
             left: Left::new(pass.bounded.then_some(ready)),
             held: Vec::new(),
         };
         if is_parking && let Err(refused) = taking.still_alone(name).await {
-            taking.consumer.stop().await;
+            taking.consumer.release(taking.held).await;
             return Err(refused);
         }
         Ok((taking, ready))
@@ -155,7 +163,7 @@ impl Taking {
                 Err(_silence) => {}
             }
             let depth = self.queues.depth(self.queue).await?;
-            let is_empty = depth.is_none_or(|depth| depth.ready == 0);
+            let is_empty = depth.is_none_or(|depth| depth.ready == 0 && !self.others_hold(&depth));
             // Asked twice: what has left the queue may still be on its way to us.
             if is_empty && was_empty {
                 return Ok(None);
@@ -167,6 +175,13 @@ impl Taking {
                 self.held.len()
             );
         }
+    }
+
+    /// Whether somebody else has messages of a parking queue in hand, such as a tool that is about
+    /// to be refused: they come back. What a stage has of its work queue does not.
+    fn others_hold(&self, depth: &Depth) -> bool {
+        let ours = u64::try_from(self.held.len()).unwrap_or(u64::MAX);
+        self.is_parking && depth.unacked.is_some_and(|unacked| unacked > ours)
     }
 
     /// One more, if it is here already.
@@ -184,17 +199,33 @@ impl Taking {
         self.held.push(acker);
     }
 
-    /// Ends the pass: everything that was held goes back.
-    pub(crate) async fn end(mut self) {
-        self.consumer.stop().await;
-        for acker in self.held {
-            // One that is no longer ours has gone back already.
-            acker.requeue().await.ok();
+    /// Ends the pass: everything that was held goes back, all of it at once.
+    pub(crate) async fn end(self) {
+        self.consumer.release(self.held).await;
+        if !self.is_parking {
+            return;
+        }
+        // A broker takes back after it has agreed to; whoever looks after us is to see everything.
+        let since = Instant::now();
+        while since.elapsed() < PARTING {
+            match self.queues.depth(self.queue).await {
+                Ok(Some(depth)) if !is_left_alone(&depth) => {}
+                // Not our concern any more.
+                Ok(_) | Err(_) => return,
+            }
+            tokio::time::sleep(PARTING_LOOK).await;
         }
     }
 }
 
-/// Waits until nobody else consumes a parking queue; how many messages it has.
+/// Whether nobody consumes the queue and nobody has anything of it in hand, so that what is ready is
+/// all there is. Where unacked messages are not told (a broker by AMQP), they go back together with
+/// their consumer.
+fn is_left_alone(depth: &Depth) -> bool {
+    depth.consumers == 0 && depth.unacked.unwrap_or(0) == 0
+}
+
+/// Waits until nobody else has anything to do with a parking queue; how many messages it has.
 async fn alone(
     queues: &Queues,
     queue: QueueId,
@@ -206,12 +237,13 @@ async fn alone(
         let Some(depth) = queues.depth(queue).await? else {
             anyhow::bail!("the broker has no queue `{name}`");
         };
-        if !is_parking || depth.consumers == 0 {
+        if !is_parking || is_left_alone(&depth) {
             return Ok(depth.ready);
         }
         anyhow::ensure!(
             since.elapsed() < LINGERING,
-            "somebody else consumes `{name}` ({} consumers): wait until that tool has ended",
+            "somebody else consumes `{name}` ({} consumers) or has messages of it in hand: wait until \
+             that tool has ended",
             depth.consumers
         );
         tokio::time::sleep(LOOK_EVERY).await;
@@ -231,6 +263,20 @@ mod tests {
         assert!(!left.is_none());
         left.count(other);
         assert!(left.is_none());
+    }
+
+    #[test]
+    fn a_queue_without_a_consumer_is_not_alone_while_messages_are_still_in_hand() {
+        let depth = |consumers, unacked| Depth {
+            queue: "ipn.quarantine".to_owned(),
+            ready: 0,
+            unacked,
+            consumers,
+        };
+        assert!(!is_left_alone(&depth(0, Some(4))));
+        assert!(!is_left_alone(&depth(1, Some(0))));
+        assert!(is_left_alone(&depth(0, Some(0))));
+        assert!(is_left_alone(&depth(0, None)));
     }
 
     #[test]

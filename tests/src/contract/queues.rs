@@ -44,6 +44,7 @@ pub async fn queues(
         a_requeued_message_comes_again_as_redelivered
         what_a_dropped_consumer_held_goes_to_another
         a_stopped_consumer_gives_back_what_it_has_not_handed_out
+        a_released_consumer_gives_all_back_and_nobody_sees_a_part_of_it
         a_consumer_holds_no_more_than_its_prefetch
         a_delayed_message_comes_after_its_wait_and_not_before
         a_long_wait_does_not_hold_up_a_short_one
@@ -232,6 +233,40 @@ async fn a_stopped_consumer_gives_back_what_it_has_not_handed_out(
     drop(first);
     publish_bodies(queues, VERIFY, &["last"]).await?;
     expect(&mut second, "last").await
+}
+
+async fn a_released_consumer_gives_all_back_and_nobody_sees_a_part_of_it(
+    queues: &Queues,
+) -> anyhow::Result<()> {
+    publish_bodies(queues, QueueId::Quarantine, &["1", "2", "3", "4", "5"]).await?;
+    let mut consumer = queues.consume(QueueId::Quarantine, 3).await;
+    expect(&mut consumer, "1").await?;
+    // Of what is in its hands only this one was handed out.
+    let held = vec![next(&mut consumer).await?.acker];
+    consumer.release(held).await;
+    eventually("the consumer is gone", async || {
+        let depth = queues.depth(QueueId::Quarantine).await?;
+        let depth = depth.context("the queue")?;
+        if depth.consumers > 0 {
+            return Ok(None);
+        }
+        ensure!(
+            depth.ready == 4 && depth.unacked.unwrap_or(0) == 0,
+            "a part: {depth:?}"
+        );
+        Ok(Some(()))
+    })
+    .await?;
+    let mut next_one = queues.consume(QueueId::Quarantine, 9).await;
+    let mut bodies = HashSet::new();
+    for _ in 0..4 {
+        let delivery = next(&mut next_one).await?;
+        bodies.insert(delivery.message.body.clone());
+        delivery.acker.ack().await?;
+    }
+    let expected = ["2", "3", "4", "5"].map(|body| Bytes::from_static(body.as_bytes()));
+    ensure!(bodies == HashSet::from(expected), "back are {bodies:?}");
+    Ok(())
 }
 
 async fn a_consumer_holds_no_more_than_its_prefetch(queues: &Queues) -> anyhow::Result<()> {

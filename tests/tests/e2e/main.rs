@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod at_risk;
+mod archive_end;
 mod bindings;
 mod books;
 mod buyer;

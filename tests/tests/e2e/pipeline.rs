@@ -437,7 +437,12 @@ impl Pipeline {
             .iter()
             .filter(|queue| !queue["queue"].as_str().is_some_and(parking))
             .map(|queue| {
-                queue["ready"].as_u64().unwrap_or(1) + queue["unacked"].as_u64().unwrap_or(1)
+                // A broker by AMQP does not tell what it has handed out.
+                let unacked = match &queue["unacked"] {
+                    Value::Null => 0,
+                    told => told.as_u64().unwrap_or(1),
+                };
+                queue["ready"].as_u64().unwrap_or(1) + unacked
             })
             .sum();
         Ok(left)

@@ -68,6 +68,30 @@ fn command(pipeline: &Pipeline, arguments: &[&str]) -> anyhow::Result<tokio::pro
     Ok(command)
 }
 
+/// Runs a replay and interrupts it by Ctrl-C after its first message; what it told.
+async fn interrupted(
+    pipeline: &Pipeline,
+    mut command: tokio::process::Command,
+) -> anyhow::Result<Value> {
+    let child = command.spawn()?;
+    let log = pipeline.world.folder().join("audit.ndjson");
+    eventually("the first is replayed", PATIENCE, async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("\"replayed\"").then_some(())
+    })
+    .await?;
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid
+        .and_then(rustix::process::Pid::from_raw)
+        .context("pid")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await??;
+    ensure!(output.status.code() == Some(3), "{}", output.status);
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(told["interrupted"] == true, "{told}");
+    Ok(told)
+}
+
 fn changes(arguments: &[&str]) -> bool {
     !matches!(arguments.first(), Some(&"list" | &"peek"))
 }
@@ -182,13 +206,15 @@ fn one_of_many(txn: &str) -> Ipn {
 
 /// Waits until exactly `sold` payments for one of many are there, each applied once.
 async fn each_applied_once(pipeline: &Pipeline, sold: usize) -> anyhow::Result<()> {
+    let all = MANY.to_string();
+    let list = ["payments", "list", "--limit", &all];
     eventually("every payment is there", PATIENCE, async || {
-        let payments = pipeline.listing(&["payments", "list"]).await.ok()?;
+        let payments = pipeline.listing(&list).await.ok()?;
         (payments.len() >= sold).then_some(())
     })
     .await?;
     pipeline.drained().await?;
-    let payments = pipeline.listing(&["payments", "list"]).await?;
+    let payments = pipeline.listing(&list).await?;
     assert_eq!(payments.len(), sold);
     for payment in payments {
         assert_eq!(payment["events"], 1, "{payment}");

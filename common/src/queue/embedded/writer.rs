@@ -180,6 +180,7 @@ impl Writer {
             purge(connection, now).await?;
             archive::purge(connection, self.archive, now).await?;
         }
+        crate::failpoint::hit("queue.before_commit");
         sqlx::query("COMMIT").execute(connection).await?;
         Ok((answers, found))
     }

@@ -82,6 +82,7 @@ pub struct Consumer {
     deliveries: mpsc::Receiver<Delivery>,
     subscribed: watch::Receiver<bool>,
     stop: CancellationToken,
+    release: CancellationToken,
     task: Option<JoinHandle<()>>,
 }
 
@@ -92,7 +93,7 @@ impl Consumer {
         let prefetch = prefetch.max(1);
         let (sender, deliveries) = mpsc::channel(usize::from(prefetch));
         let (subscribed_sender, subscribed) = watch::channel(false);
-        let stop = CancellationToken::new();
+        let (stop, release) = (CancellationToken::new(), CancellationToken::new());
         let subscription = Subscription {
             queue,
             prefetch,
@@ -100,11 +101,13 @@ impl Consumer {
             deliveries: sender,
             subscribed: subscribed_sender,
             stop: stop.clone(),
+            release: release.clone(),
         };
         Self {
             deliveries,
             subscribed,
             stop,
+            release,
             task: Some(tokio::spawn(subscription.run())),
         }
     }
@@ -131,6 +134,19 @@ impl Consumer {
         while let Ok(delivery) = self.deliveries.try_recv() {
             give_back(delivery).await;
         }
+    }
+
+    /// Ends the channel: the broker takes back at one stroke whatever came by it and is not
+    /// settled, `held` and what `next` has not seen. An end of the consumer alone, and a refusal of
+    /// each message, would show others a queue without a consumer and with a part of its messages.
+    pub async fn release(mut self, held: Vec<crate::queue::Acker>) {
+        self.release.cancel();
+        self.stop.cancel();
+        if let Some(task) = self.task.take() {
+            task.await.ok();
+        }
+        // They hold the channel, and are of no use any more.
+        drop(held);
     }
 
     /// A handle that tells whether the subscription stands.
@@ -164,6 +180,8 @@ struct Subscription {
     deliveries: mpsc::Sender<Delivery>,
     subscribed: watch::Sender<bool>,
     stop: CancellationToken,
+    /// Set before `stop`: the channel is to be closed.
+    release: CancellationToken,
 }
 
 /// Why a subscription is over.
@@ -261,7 +279,9 @@ impl Subscription {
                             }
                         };
                         let Some(room) = room else {
-                            give_back(delivery).await;
+                            if !self.release.is_cancelled() {
+                                give_back(delivery).await;
+                            }
                             return self.cancel(channel, stream).await;
                         };
                         room.send(delivery);
@@ -276,8 +296,16 @@ impl Subscription {
         }
     }
 
-    /// `basic.cancel`, then gives back what the client library still holds.
+    /// `basic.cancel`, then gives back what the client library still holds; or the end of the
+    /// channel, which does both.
     async fn cancel(&self, channel: &Arc<Channel>, mut stream: lapin::Consumer) -> Over {
+        if self.release.is_cancelled() {
+            let closed = timeout(SETTLE_TIMEOUT, channel.close(200, "".into())).await;
+            if !matches!(closed, Ok(Ok(()))) {
+                warn!(queue = self.queue, "the channel did not close in time");
+            }
+            return Over::Stopped;
+        }
         let cancelled = timeout(
             SETTLE_TIMEOUT,
             channel.basic_cancel(stream.tag(), BasicCancelOptions::default()),

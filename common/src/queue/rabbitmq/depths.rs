@@ -1,6 +1,6 @@
 //! How full the queues are, and what stands first: by the HTTP API where it is set, else by passive declarations.
 //!
-//! AMQP alone tells ready messages and consumers, not what consumers hold: `unacked` is 0 then.
+//! AMQP alone tells ready messages and consumers, not what consumers hold: `unacked` is unknown then.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ fn read(listed: &Value, names: &QueueNames) -> Vec<Depth> {
             let count = |key| queue.get(key).and_then(Value::as_u64).unwrap_or_default();
             Some(Depth {
                 ready: count("messages_ready"),
-                unacked: count("messages_unacknowledged"),
+                unacked: Some(count("messages_unacknowledged")),
                 consumers: count("consumers"),
                 queue: name,
             })
@@ -66,7 +66,7 @@ pub(super) async fn by_amqp(live: &Live, names: &QueueNames) -> Result<Vec<Depth
             Ok((ready, consumers)) => depths.push(Depth {
                 queue,
                 ready,
-                unacked: 0,
+                unacked: None,
                 consumers,
             }),
             // A refusal closes the channel.
@@ -91,7 +91,7 @@ pub(super) async fn one(live: &Live, queue: String) -> Result<Option<Depth>, Que
         Ok((ready, consumers)) => Ok(Some(Depth {
             queue,
             ready,
-            unacked: 0,
+            unacked: None,
             consumers,
         })),
         Err(error) if is_missing(&error) => Ok(None),
@@ -122,7 +122,9 @@ pub(super) async fn head(live: &Live, queue: &str) -> Result<Option<Message>, Qu
     Ok(Some(message))
 }
 
-async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
+/// Ready messages and consumers of a queue that must be there. Answered after whatever was asked
+/// on the channel before.
+pub(super) async fn passive(channel: &Channel, queue: &str) -> lapin::Result<(u64, u64)> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -155,13 +157,13 @@ mod tests {
         let verify = Depth {
             queue: "ipn.verify".into(),
             ready: 1,
-            unacked: 2,
+            unacked: Some(2),
             consumers: 4,
         };
         let quarantine = Depth {
             queue: "ipn.quarantine".into(),
             ready: 3,
-            unacked: 0,
+            unacked: Some(0),
             consumers: 0,
         };
         assert_eq!(depths, [verify, quarantine]);

@@ -14,8 +14,8 @@ use quittance_common::settings::Settings;
 
 use super::Confirm;
 use crate::tooling::audit;
+use crate::tooling::job::{Job, Sink, Source, Stretch};
 use crate::tooling::marking::{HeaderEdit, Marking};
-use crate::tooling::operation::{Job, Sink, Source};
 use crate::tooling::pace::Rate;
 use crate::tooling::selection::Selection;
 
@@ -119,7 +119,8 @@ pub(crate) struct Replay {
     /// Another body for the one message that the filter takes; the original is kept in a header.
     #[arg(long, value_name = "FILE")]
     edit_body: Option<PathBuf>,
-    /// Replay a file that was replayed before, from its beginning.
+    /// From the beginning: a file that was replayed before, or a stretch of the archive whose replay
+    /// was not finished.
     #[arg(long)]
     again: bool,
     #[command(flatten)]
@@ -215,9 +216,13 @@ impl Replay {
                 );
                 let now = clock::now();
                 let at = |moment: Option<Moment>| moment.map(|moment| moment.at(now)).transpose();
-                Source::Archive(Range {
-                    since: at(self.since)?,
-                    until: at(self.until)?,
+                Source::Archive(Stretch {
+                    archive: settings.queue_names().archive_name(),
+                    asked: format!("{:?} {:?}", self.since, self.until),
+                    range: Range {
+                        since: at(self.since)?,
+                        until: at(self.until)?,
+                    },
                 })
             }
             Some(from) => file_or_queue(from, settings)?,

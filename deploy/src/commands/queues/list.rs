@@ -4,24 +4,18 @@
 //! `RabbitMQ` 4.3), which is of no matter on parking queues; on work queues it is done only when
 //! asked for.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use quittance_common::clock;
 use quittance_common::queue::embedded::Onlooker;
 use quittance_common::queue::{Depth, QueueId, Queues, Range};
 use quittance_common::settings::{Engine, Settings};
 use serde::Serialize;
-use tokio::time::timeout;
 
 use super::super::{Context, Exit};
 use super::arguments::List;
 use crate::output::write_rows;
 use crate::tooling::selection::age;
 use crate::wiring;
-
-/// How long the archive may take to show its oldest message.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Serialize)]
 struct Listed {
@@ -118,14 +112,11 @@ async fn at_broker(
         });
     }
     if let Some(depth) = queues.archive_depth().await? {
-        let mut oldest = None;
-        if depth.ready > 0 {
-            let mut archived = queues.archived(Range::default());
-            // A stream that has just lost its only file shows nothing.
-            if let Ok(Some(first)) = timeout(PATIENCE, archived.recv()).await {
-                oldest = Some(first?);
-            }
-        }
+        let oldest = if depth.ready > 0 {
+            queues.archive_head().await?
+        } else {
+            None
+        };
         rows.push(Listed {
             depth,
             oldest_seconds: oldest.map(|message| age(&message, now).as_secs()),

@@ -17,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::super::{Context, Exit};
 use super::arguments::{self, Peek};
 use crate::output::write_rows;
-use crate::tooling::operation::{Job, Sink, Source, warn};
+use crate::tooling::job::{Job, Sink, Source};
+use crate::tooling::journal::{self, Told};
+use crate::tooling::marking;
+use crate::tooling::operation::warn;
 use crate::tooling::plan::{self, PEEK_COLUMNS, PLAN_COLUMNS, Past, Row};
 use crate::tooling::selection::Selection;
-use crate::tooling::store;
+use crate::tooling::store::{self, Place};
 use crate::tooling::subject::Subject;
 use crate::tooling::taking::{Pass, Taking};
 use crate::wiring;
@@ -55,71 +58,132 @@ pub(super) async fn peek(
     Ok(Exit::Done)
 }
 
+/// Messages that a job takes, as they are.
+#[derive(Debug, Default)]
+struct Meant {
+    messages: Vec<Message>,
+    /// How many were replayed before, as the journal says: they are passed over.
+    before: usize,
+}
+
 /// What the job would do with each message.
 pub(super) async fn plan(
     job: &Job,
+    only_one: bool,
     settings: &Settings,
     context: Context<'_>,
 ) -> anyhow::Result<Exit> {
-    let limit = job.limit.and_then(|limit| usize::try_from(limit).ok());
-    let limit = limit.unwrap_or(usize::MAX);
-    let messages = match &job.source {
-        Source::Queue(queue, name) => look(*queue, name, &job.selection, limit, settings).await?,
-        Source::File(path) => in_file(path, &job.selection, limit, settings)?,
-        Source::Archive(range) => {
-            let (found, opened) = archive(*range, settings).await?;
-            let found = in_archive(found, &job.selection, limit, settings).await;
+    let limit = limit(job);
+    let told = match job.journal()? {
+        Some(subject) => Told::look(&subject, job.again)?,
+        None => Told::default(),
+    };
+    let meant = match &job.source {
+        Source::Queue(queue, name) => Meant {
+            messages: look(*queue, name, &job.selection, limit, settings).await?,
+            before: 0,
+        },
+        Source::File(path) => in_file(path, &told, &job.selection, limit, settings)?,
+        Source::Archive(stretch) => {
+            let (found, opened) = archive(told.range(stretch.range), settings).await?;
+            let found = in_archive(found, &told, &job.selection, limit, settings).await;
             if let Some(queues) = opened {
                 wiring::close_tool_queues(&queues).await;
             }
             found?
         }
     };
+    if only_one {
+        ensure_one(meant.count(limit))?;
+    }
     let shop = Shop::open(&settings.shop_database).await?;
-    let (now, mut rows) = (clock::now(), Vec::new());
-    for message in &messages {
-        let subject = Subject::of(message, settings);
-        let past = Past::of(message.id, &subject, &shop).await?;
-        let would = match (&job.sink, &job.marking) {
-            (Sink::Queue(to, name), Some(_)) => plan::would_replay(message, *to, name, &past),
-            (Sink::Queue(to, name), None) => match plan::would_replay(message, *to, name, &past) {
-                skip if skip.starts_with("skip") => skip,
-                _ => format!("move to {name} as it is"),
-            },
-            (Sink::File(path), _) => format!("take out of the queue into {}", path.display()),
-            (Sink::Nothing, _) => "delete for good".to_owned(),
+    let (now, mut rows, mut skipped) = (clock::now(), Vec::new(), 0);
+    for message in &meant.messages {
+        // As it would be published: an edit changes what it is about.
+        let prepared = match job.sink {
+            Sink::Queue(to, _) => marking::prepared(message, to, job.marking.as_ref()),
+            Sink::File(_) | Sink::Nothing => Ok(message.clone()),
+        };
+        skipped += usize::from(prepared.is_err());
+        let next = prepared.as_ref().unwrap_or(message);
+        let subject = Subject::of(next, settings);
+        let past = Past::of(next, &subject, &shop).await?;
+        let would = match (&job.sink, &prepared) {
+            (_, Err(why)) => format!("skip: {why}"),
+            (Sink::Queue(to, name), Ok(_)) if job.marking.is_some() => {
+                plan::would_replay(*to, name, &past)
+            }
+            (Sink::Queue(_, name), Ok(_)) => format!("move to {name} as it is"),
+            (Sink::File(path), Ok(_)) => format!("take out of the queue into {}", path.display()),
+            (Sink::Nothing, Ok(_)) => "delete for good".to_owned(),
         };
         rows.push(Row::of(message, &subject, now).with_plan(would, &past));
     }
     write_rows(context.out, context.form, &PLAN_COLUMNS, &rows)?;
-    warn(&format!(
-        "dry run: {} messages would be {}; nothing was changed",
-        rows.len(),
-        job.outcome
-    ));
+    let done = rows.len().saturating_sub(skipped);
+    let done = format!("dry run: {done} messages would be {}", job.outcome);
+    let words = [(skipped, "skipped"), (meant.before, "were done before")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .fold(done, |words, (count, what)| {
+            format!("{words}, {count} {what}")
+        });
+    warn(&format!("{words}; nothing was changed"));
     Ok(Exit::Done)
 }
 
-/// How many messages the job takes.
+/// How many messages the job takes, those that were done before among them.
 pub(super) async fn count(
     job: &Job,
     settings: &Settings,
     queues: &Queues,
     stop: &CancellationToken,
 ) -> anyhow::Result<usize> {
-    let limit = job.limit.and_then(|limit| usize::try_from(limit).ok());
-    let limit = limit.unwrap_or(usize::MAX);
-    let found = match &job.source {
+    let (limit, told) = (limit(job), Told::default());
+    let selection = &job.selection;
+    Ok(match &job.source {
         Source::Queue(queue, name) => {
-            let selection = &job.selection;
-            handed_out((*queue, name), selection, limit, settings, (queues, stop)).await?
+            let source = (*queue, name.as_str());
+            let found = handed_out(source, selection, limit, settings, (queues, stop)).await?;
+            found.len()
         }
-        Source::File(path) => in_file(path, &job.selection, limit, settings)?,
-        Source::Archive(range) => {
-            in_archive(queues.archived(*range), &job.selection, limit, settings).await?
+        Source::File(path) => in_file(path, &told, selection, limit, settings)?.count(limit),
+        Source::Archive(stretch) => {
+            let found = queues.archived(stretch.range);
+            let found = in_archive(found, &told, selection, limit, settings).await?;
+            found.count(limit)
         }
-    };
-    Ok(found.len())
+    })
+}
+
+/// An edited body is for one message.
+pub(super) fn ensure_one(count: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        count == 1,
+        "--edit-body is for one message; the filter takes {count}"
+    );
+    Ok(())
+}
+
+fn limit(job: &Job) -> usize {
+    let limit = job.limit.and_then(|limit| usize::try_from(limit).ok());
+    limit.unwrap_or(usize::MAX)
+}
+
+impl Meant {
+    /// Takes a message, unless it was done before.
+    fn hear(&mut self, place: &Place, message: Message, told: &Told) {
+        if told.has(place, &message.id.to_string()) {
+            self.before += 1;
+        } else {
+            self.messages.push(message);
+        }
+    }
+
+    /// How many there are, done or not, up to `limit`.
+    fn count(&self, limit: usize) -> usize {
+        self.messages.len().saturating_add(self.before).min(limit)
+    }
 }
 
 type Archived = mpsc::Receiver<Result<Message, QueueError>>;
@@ -140,39 +204,43 @@ async fn archive(range: Range, settings: &Settings) -> anyhow::Result<(Archived,
 
 async fn in_archive(
     mut archived: Archived,
+    told: &Told,
     selection: &Selection,
     limit: usize,
     settings: &Settings,
-) -> anyhow::Result<Vec<Message>> {
-    let (now, mut found, mut seen) = (clock::now(), Vec::new(), HashSet::new());
-    while found.len() < limit
+) -> anyhow::Result<Meant> {
+    let (now, mut meant, mut seen) = (clock::now(), Meant::default(), HashSet::new());
+    while meant.messages.len() < limit
         && let Some(message) = archived.recv().await
     {
         let message = message?;
         if seen.insert(message.id)
             && selection.takes(&message, &Subject::of(&message, settings), now)
         {
-            found.push(message);
+            let place = journal::archived(seen.len(), message.id);
+            meant.hear(&place, message, told);
         }
     }
-    Ok(found)
+    Ok(meant)
 }
 
 fn in_file(
     path: &std::path::Path,
+    told: &Told,
     selection: &Selection,
     limit: usize,
     settings: &Settings,
-) -> anyhow::Result<Vec<Message>> {
-    let now = clock::now();
-    let mut found = Vec::new();
-    store::read(path, |_, message| {
-        if found.len() < limit && selection.takes(&message, &Subject::of(&message, settings), now) {
-            found.push(message);
+) -> anyhow::Result<Meant> {
+    let (now, mut meant) = (clock::now(), Meant::default());
+    store::read(path, |place, message| {
+        if meant.messages.len() < limit
+            && selection.takes(&message, &Subject::of(&message, settings), now)
+        {
+            meant.hear(&place, message, told);
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(meant)
 }
 
 async fn look(

@@ -1,5 +1,8 @@
 //! What was accepted is kept and can be played again.
 
+use std::os::unix::process::ExitStatusExt as _;
+
+use anyhow::Context as _;
 use bytes::Bytes;
 use quittance_deploy::demo::body::Ipn;
 use quittance_tests::{Postgres, RabbitMq, Redis, World, eventually};
@@ -7,13 +10,14 @@ use serde_json::Value;
 
 use sqlx::Connection as _;
 
-use super::{done, fix_catalogue, tool, unmatched};
+use super::{command, done, fix_catalogue, interrupted, one_of_many, stock_many, tool, unmatched};
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
     what_was_accepted_is_archived_and_replayed_without_a_second_effect,
     an_archive_replayed_after_every_claim_is_lost_repeats_no_effect,
     an_archive_that_is_switched_off_keeps_nothing_and_says_so,
+    a_replay_of_the_archive_goes_on_where_it_was_interrupted_and_killed,
 );
 
 async fn what_was_accepted_is_archived_and_replayed_without_a_second_effect(
@@ -133,5 +137,65 @@ async fn an_archive_that_is_switched_off_keeps_nothing_and_says_so(
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(words.contains("the archive is switched off"), "{words}");
     }
+    Ok(())
+}
+
+async fn a_replay_of_the_archive_goes_on_where_it_was_interrupted_and_killed(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    const KEPT: u64 = 40;
+    const KILLS: u64 = 3;
+    const EACH: u64 = 5;
+    let pipeline = Pipeline::start(engine).await?;
+    stock_many(&pipeline).await?;
+    for number in 0..KEPT {
+        pipeline
+            .accept(&one_of_many(&format!("TXGO{number}")))
+            .await?;
+    }
+    eventually("all are archived", PATIENCE, async || {
+        let kept = ["outcome=\"kept\""];
+        let kept = pipeline.metric("quittance_archived_total", &kept).await;
+        (kept == KEPT).then_some(())
+    })
+    .await?;
+    // An age: another moment at each run, and the same stretch.
+    let replay = [
+        "replay",
+        "--archive",
+        "--to",
+        "verify.dead",
+        "--since",
+        "1h",
+    ];
+    let slow = [&replay[..], &["--rate", "5/s"]].concat();
+    let told = interrupted(&pipeline, command(&pipeline, &slow)?).await?;
+    let first = told["done"].as_u64().context("a number")?;
+    let fast = [&replay[..], &["--rate", "unlimited"]].concat();
+    for _ in 0..KILLS {
+        let failpoint = format!("tool.after_publish={EACH}*off->return");
+        let killed = tool(&pipeline, &fast, Some(&failpoint)).await?;
+        assert_eq!(killed.status.signal(), Some(9), "{}", killed.status);
+    }
+    let before = first + KILLS * EACH;
+    let plan = [&fast[..], &["--dry-run"]].concat();
+    let planned = u64::try_from(done(&pipeline, &plan).await?.len())?;
+    assert_eq!(planned, KEPT - before);
+    let rest = done(&pipeline, &fast).await?;
+    assert_eq!(
+        (&rest[0]["before"], &rest[0]["done"]),
+        (&before.into(), &planned.into())
+    );
+    assert_eq!(rest[0]["replay_id"], told["replay_id"]);
+    let parked = pipeline.depth("verify.dead").await?;
+    assert_eq!(parked, KEPT + KILLS, "a kill sends one message twice");
+
+    // Finished: who asks again means it.
+    let anew = done(&pipeline, &fast).await?;
+    assert_eq!(
+        (&anew[0]["before"], &anew[0]["done"]),
+        (&0.into(), &KEPT.into())
+    );
+    assert_ne!(anew[0]["replay_id"], told["replay_id"]);
     Ok(())
 }

@@ -1,16 +1,20 @@
 //! Which messages are meant, what would become of them, and what asks before it deletes.
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use quittance_deploy::demo::body::Ipn;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{audit, done, fix_catalogue, pipeline_depth, records, tool, unmatched};
+use super::{
+    audit, done, drain_file, drain_file_as, fix_catalogue, pipeline_depth, records, tool, unmatched,
+};
 use crate::pipeline::{Engine, Pipeline, on_both_engines};
 
 on_both_engines!(
     filters_take_what_matches_and_leave_the_rest,
     a_dry_run_tells_what_would_happen_and_changes_nothing,
     a_purge_asks_and_keeps_a_backup,
+    a_dry_run_passes_over_what_was_done_and_shows_what_would_be_published,
 );
 
 async fn filters_take_what_matches_and_leave_the_rest(engine: Engine) -> anyhow::Result<()> {
@@ -130,5 +134,56 @@ async fn a_purge_asks_and_keeps_a_backup(engine: Engine) -> anyhow::Result<()> {
     let purged = audit(&pipeline)?;
     let purged = purged.iter().filter(|line| line["outcome"] == "purged");
     assert_eq!(purged.count(), 2);
+    Ok(())
+}
+
+async fn a_dry_run_passes_over_what_was_done_and_shows_what_would_be_published(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = Pipeline::prepare(engine).await?;
+    let folder = pipeline.world.folder();
+    let body = |number: usize| Ipn::payment(&format!("TXP{number}"), "MUG", 1, "9.90").bytes();
+    let bodies: Vec<Bytes> = (0..3).map(body).collect();
+    let file = drain_file(folder, &bodies)?;
+    let file = file.to_string_lossy();
+    let replay = ["replay", &file, "--to", "quarantine"];
+    let planned = async |more: &[&str]| {
+        let plan = [&replay[..], &["--dry-run"], more].concat();
+        let rows = done(&pipeline, &plan).await?;
+        anyhow::Ok(
+            rows.iter()
+                .map(|row| row["txns"][0].clone())
+                .collect::<Vec<Value>>(),
+        )
+    };
+    assert_eq!(planned(&[]).await?, ["TXP0", "TXP1", "TXP2"]);
+    let journals = || folder.read_dir().map(|all| all.flatten().count());
+    let (files, first) = (journals()?, [&replay[..], &["--limit", "1"]].concat());
+    assert_eq!(planned(&["--limit", "1"]).await?, ["TXP0"]);
+    assert_eq!(journals()?, files, "a dry run makes no journal");
+    done(&pipeline, &first).await?;
+    assert_eq!(planned(&[]).await?, ["TXP1", "TXP2"]);
+    assert_eq!(planned(&["--limit", "1"]).await?, ["TXP1"]);
+    done(&pipeline, &replay).await?;
+    assert_eq!(planned(&[]).await?, [""; 0]);
+    assert_eq!(planned(&["--again"]).await?.len(), 3);
+
+    let another = folder.join("another");
+    std::fs::write(&another, body(9))?;
+    let another = another.to_string_lossy();
+    let edit = ["--dry-run", "--edit-body", &another];
+    let refused = tool(&pipeline, &[&replay[..], &edit].concat(), None).await?;
+    assert_eq!(refused.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(words.contains("the filter takes 3"), "{words}");
+    let one = drain_file_as(folder, "one", &[body(0)])?;
+    let one = one.to_string_lossy();
+    let replay = ["replay", &one, "--to", "verify"];
+    let edited = done(&pipeline, &[&replay[..], &edit].concat()).await?;
+    assert_eq!(edited[0]["txns"], json!(["TXP9"]));
+    assert_eq!(edited[0]["events"], json!(["payment.completed"]));
+    let edit = ["--dry-run", "--edit", "header:account=nobodys"];
+    let edited = done(&pipeline, &[&replay[..], &edit].concat()).await?;
+    assert_eq!(edited[0]["events"], json!([]), "no such account");
     Ok(())
 }

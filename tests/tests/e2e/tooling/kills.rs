@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use quittance_deploy::sandbox::Outcome;
+use quittance_tests::eventually;
+use serde_json::Value;
 
 use super::{
     command, done, drain_file_as, each_applied_once, one_of_many, records, stock_many, tool,
@@ -73,9 +76,10 @@ async fn dying(
 }
 
 /// Runs the tool until it has died `kills` times. Whenever it gets to its end alive, `more` gives it
-/// something to do and says how it is called.
+/// something to do and says how it is called. In the end nothing is left on `source`.
 async fn killed(
     kills: u32,
+    source: Option<&str>,
     pipeline: &Pipeline,
     lots: &mut Lots,
     points: &[&str],
@@ -98,7 +102,21 @@ async fn killed(
     }
     ensure!(killed == kills, "only {killed} kills");
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    done(pipeline, &words).await?;
+    let told = done(pipeline, &words).await?;
+    let Some(source) = source else { return Ok(()) };
+    let queues = done(pipeline, &["list"]).await?;
+    let of_source = |row: &&Value| {
+        row["queue"]
+            .as_str()
+            .is_some_and(|name| name.ends_with(source))
+    };
+    let row = queues.iter().find(of_source).context("the source")?;
+    // Null where the engine does not tell.
+    let unacked = row["unacked"].as_u64().unwrap_or(0);
+    ensure!(
+        row["ready"] == 0 && unacked == 0,
+        "after {told:?} something is left on {source}: {queues:#?}"
+    );
     Ok(())
 }
 
@@ -170,7 +188,8 @@ async fn a_drain_killed_a_hundred_times_loses_nothing_and_writes_nothing_twice(
             payments.on("quarantine", 150).await?;
             Ok(owned(&drain))
         };
-        killed(KILLS / 2, &pipeline, &mut lots, &points, more)
+        let source = Some("quarantine");
+        killed(KILLS / 2, source, &pipeline, &mut lots, &points, more)
             .await
             .with_context(|| seed.clone())?;
         expected.append(&mut payments.ids);
@@ -197,20 +216,79 @@ async fn a_replay_killed_a_hundred_times_loses_nothing_and_has_one_effect_each(
         let replay = ["replay", &file, "--to", "verify.dead"];
         Ok(owned(&[&replay[..], &fast].concat()))
     };
-    killed(KILLS / 2, &pipeline, &mut lots, &points, more)
+    killed(KILLS / 2, None, &pipeline, &mut lots, &points, more)
         .await
         .with_context(|| seed.clone())?;
+    // A kill sends one message twice at most.
+    let kills = u64::from(KILLS / 2);
+    let (of_files, parked) = (payments.count, pipeline.depth("verify.dead").await?);
+    let sent = u64::try_from(of_files)?;
+    assert!(
+        (sent..=sent + kills).contains(&parked),
+        "{parked} of {sent} are parked; {seed}"
+    );
     let points = ["tool.after_publish", "tool.after_ack"];
     let more = async || {
         payments.on("verify.dead", 25).await?;
         let replay = ["replay", "verify.dead", "--to", "verify"];
         Ok(owned(&[&replay[..], &fast].concat()))
     };
-    killed(KILLS / 2, &pipeline, &mut lots, &points, more)
+    let source = Some("verify.dead");
+    killed(KILLS / 2, source, &pipeline, &mut lots, &points, more)
         .await
         .with_context(|| seed.clone())?;
     let sold = payments.count;
     each_applied_once(&pipeline, sold)
         .await
-        .with_context(|| seed.clone())
+        .with_context(|| seed.clone())?;
+    // Each that arrived was verified again, copies too.
+    let postbacks = pipeline.sandbox.postbacks();
+    let verified = postbacks
+        .iter()
+        .filter(|postback| postback.outcome == Outcome::Verified)
+        .count();
+    let retries = pipeline.metric("quittance_retries_total", &[]).await;
+    let most = parked + u64::try_from(sold - of_files)? + kills + retries;
+    assert!(
+        u64::try_from(verified)? <= most,
+        "{verified} arrived of {most} at most; {seed}"
+    );
+    Ok(())
+}
+
+/// The server has heard of the tool's death, and what the tool had in hand is on its way back: a
+/// queue without a consumer, and with nothing ready.
+#[tokio::test]
+async fn what_a_killed_tool_had_in_hand_is_waited_for_while_the_server_writes_it_back()
+-> anyhow::Result<()> {
+    const PARKED: u64 = 5;
+    let mut pipeline = Pipeline::prepare(Engine::Embedded).await?;
+    Payments::of(&pipeline)
+        .on("quarantine", usize::try_from(PARKED)?)
+        .await?;
+    let slowly = [("FAILPOINTS", "queue.before_commit=sleep(700)")];
+    pipeline
+        .start_stage("quittance", "quittance", &slowly)
+        .await?;
+    let first = ["move", "quarantine", "--to", "verify.dead", "--rate", "1/s"];
+    let mut child = command(&pipeline, &first)?.spawn()?;
+    let log = pipeline.world.folder().join("audit.ndjson");
+    eventually("the first is moved", PATIENCE, async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("\"moved\"").then_some(())
+    })
+    .await?;
+    child.start_kill()?;
+    tokio::time::timeout(PATIENCE, child.wait()).await??;
+    let told = done(&pipeline, &["move", "quarantine", "--to", "verify.dead"]).await?;
+    let queues = done(&pipeline, &["list"]).await?;
+    assert_eq!(
+        pipeline.depth("quarantine").await?,
+        0,
+        "{told:?} {queues:#?}"
+    );
+    // Between confirm and ack one was there twice at most.
+    let moved = pipeline.depth("verify.dead").await?;
+    assert!((PARKED..=PARKED + 1).contains(&moved), "{moved} were moved");
+    Ok(())
 }

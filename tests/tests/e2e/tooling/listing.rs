@@ -40,6 +40,12 @@ async fn a_list_tells_the_age_of_what_is_parked_and_archived_and_who_consumes(
         let parked = row(&pipeline, "quarantine").await?;
         assert_eq!(parked["ready"], 2, "looking takes nothing");
         assert_eq!(parked["consumers"], 0, "looking is not consuming");
+        // Without the HTTP API a broker does not tell.
+        let unacked = match engine {
+            Engine::Embedded => Value::from(0),
+            Engine::Cluster => Value::Null,
+        };
+        assert_eq!(parked["unacked"], unacked);
         let age = parked["oldest_seconds"].as_u64().context("an age")?;
         let since: jiff::Timestamp = "2026-11-22T10:00:00Z".parse()?;
         let expected = quittance_common::clock::now()

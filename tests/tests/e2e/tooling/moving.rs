@@ -7,7 +7,9 @@ use quittance_deploy::demo::body::Ipn;
 use quittance_tests::eventually;
 use serde_json::{Value, json};
 
-use super::{audit, command, done, drain_file, fix_catalogue, records, tool, unmatched};
+use super::{
+    audit, command, done, drain_file, fix_catalogue, interrupted, records, tool, unmatched,
+};
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
@@ -18,6 +20,7 @@ on_both_engines!(
     a_second_tool_at_one_queue_is_refused,
     a_message_parked_again_is_replayed_again_from_a_new_file_of_the_same_name,
     a_message_is_noted_before_it_is_deleted,
+    a_message_of_a_file_is_noted_before_the_journal_passes_it_over,
 );
 
 fn other(engine: Engine) -> Engine {
@@ -146,22 +149,7 @@ async fn an_interrupted_replay_says_so_and_goes_on(engine: Engine) -> anyhow::Re
     let file = drain_file(pipeline.world.folder(), &bodies)?;
     let text = file.to_string_lossy();
     let slow = ["replay", &text, "--to", "quarantine", "--rate", "5/s"];
-    let child = command(&pipeline, &slow)?.spawn()?;
-    let log = pipeline.world.folder().join("audit.ndjson");
-    eventually("the first is replayed", PATIENCE, async || {
-        let text = std::fs::read_to_string(&log).ok()?;
-        text.contains("\"replayed\"").then_some(())
-    })
-    .await?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-    let pid = pid
-        .and_then(rustix::process::Pid::from_raw)
-        .context("pid")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await??;
-    assert_eq!(output.status.code(), Some(3), "partial");
-    let told: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(told["interrupted"], true);
+    let told = interrupted(&pipeline, command(&pipeline, &slow)?).await?;
     let fast = ["replay", &text, "--to", "quarantine", "--rate", "unlimited"];
     let rest = done(&pipeline, &fast).await?;
     assert_eq!(rest[0]["before"], told["done"]);
@@ -263,5 +251,21 @@ async fn a_message_is_noted_before_it_is_deleted(engine: Engine) -> anyhow::Resu
     let told = done(&pipeline, &purge).await?;
     assert_eq!(told[0]["done"], 1, "it was noted and still there");
     assert_eq!(purged(&audit(&pipeline)?), 2);
+    Ok(())
+}
+
+async fn a_message_of_a_file_is_noted_before_the_journal_passes_it_over(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = Pipeline::prepare(engine).await?;
+    let body = Ipn::payment("TXNOTED", "MUG", 1, "9.90").bytes();
+    let made = drain_file(pipeline.world.folder(), std::slice::from_ref(&body))?;
+    let made = made.to_string_lossy();
+    let replay = ["replay", &made, "--to", "quarantine"];
+    tool(&pipeline, &replay, Some("tool.after_journal=return")).await?;
+    let replayed = |lines: &[Value]| lines.iter().filter(|l| l["outcome"] == "replayed").count();
+    assert_eq!(replayed(&audit(&pipeline)?), 1);
+    assert_eq!(done(&pipeline, &replay).await?[0]["before"], 1);
+    assert_eq!(replayed(&audit(&pipeline)?), 1, "once, and not never");
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tokio::io::{BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -400,10 +401,12 @@ impl Consumer {
             stopped.subscribed.send_replace(false);
         }
         // What was said before the answer is here by now.
+        let mut unseen = Vec::new();
         while let Ok(handed) = self.deliveries.try_recv() {
-            // A stale one has gone back already.
-            self.acker(handed.tag).requeue().await.ok();
+            unseen.push(self.acker(handed.tag).requeue());
         }
+        // A stale one has gone back already.
+        join_all(unseen).await;
     }
 
     /// Whether the subscription stands.
