@@ -8,6 +8,7 @@ mod amount;
 mod cart;
 pub mod charset;
 mod date;
+mod details;
 mod dispute;
 pub mod doubt;
 pub mod fields;

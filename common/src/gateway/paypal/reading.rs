@@ -9,7 +9,9 @@ use std::cell::OnceCell;
 use super::super::ReadError;
 use super::doubt::Doubt;
 use super::fields::Fields;
-use super::{ambiguity, amount, cart, date, dispute, masspay, party, payment, subscription};
+use super::{
+    ambiguity, amount, cart, date, details, dispute, masspay, party, payment, subscription,
+};
 use crate::event::{Environment, EventData, EventType, OrderRef, Source, Subject};
 use crate::ids::{EventKey, IdError, Reason, TxnId};
 use crate::key::{Identity, Meaning, event_key};
@@ -168,6 +170,7 @@ impl<'a> Context<'a> {
             lines: Vec::new(),
             payer: party::payer(fields),
             flags: self.flags(),
+            details: details::read(fields),
         })
     }
 
