@@ -40,6 +40,16 @@ pub enum ShopError {
         /// The newest version that this build knows.
         known: i64,
     },
+    /// An older build's schema, in a database that is only looked at.
+    #[error(
+        "the shop database has schema version {found} and this build needs {known}: the next start of a stage brings it there"
+    )]
+    OlderSchema {
+        /// The version found.
+        found: i64,
+        /// The version that this build needs.
+        known: i64,
+    },
     /// No product of that sku.
     #[error("there is no product `{0}`: import it first")]
     UnknownSku(String),
@@ -73,6 +83,7 @@ impl ShopError {
             Self::Folder { .. }
             | Self::Unreadable { .. }
             | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
             | Self::UnknownSku(_)
             | Self::UnknownOrder(_)
             | Self::OrderDiffers(_) => false,
