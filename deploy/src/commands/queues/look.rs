@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Context, Exit};
 use super::arguments::{self, Peek};
-use crate::output::write_rows;
+use crate::output::{cut, write_rows};
 use crate::tooling::operation::{Job, Sink, Source, warn};
 use crate::tooling::plan::{self, PEEK_COLUMNS, PLAN_COLUMNS, Past, Row};
 use crate::tooling::selection::Selection;
@@ -36,7 +36,11 @@ pub(super) async fn peek(
 ) -> anyhow::Result<Exit> {
     let (queue, name) = arguments::queue(&peek.queue, settings)?;
     let limit = usize::try_from(peek.limit).unwrap_or(usize::MAX);
-    let messages = look(queue, &name, &peek.selection, limit, settings).await?;
+    let one_more = limit.saturating_add(1);
+    let mut messages = look(queue, &name, &peek.selection, one_more, settings).await?;
+    if let Some(left_out) = cut(&mut messages, peek.limit) {
+        warn(&left_out);
+    }
     let now = clock::now();
     let row = |message: &Message| {
         let row = Row::of(message, &Subject::of(message, settings), now);
