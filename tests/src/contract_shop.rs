@@ -10,6 +10,7 @@
 mod orders;
 mod retention;
 mod settlements;
+mod stories;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use futures_util::future::join_all;
 use quittance_common::claims::Fingerprint;
 use quittance_common::clock;
 use quittance_common::event::{
-    Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source, Subject,
+    Details, Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source,
+    Subject,
 };
 use quittance_common::ids::{GatewayId, MessageId};
 use quittance_common::money::Money;
@@ -47,6 +49,10 @@ pub async fn all(shop: &Shop) {
     settlements::of_many_payments_for_one_order_at_once_one_settles_it(shop).await;
     settlements::one_transaction_at_once_settles_one_order_of_many(shop).await;
     settlements::the_books_let_a_subject_settle_one_order(shop).await;
+    stories::a_refused_renewal_is_told_with_its_subscription(shop).await;
+    stories::a_mail_that_was_given_up_is_told_as_such(shop).await;
+    stories::a_withheld_effect_names_its_rule(shop).await;
+    stories::values_longer_than_documented_are_stored_whole(shop).await;
 }
 
 /// A completed payment of `quantity` of each sku.
@@ -100,6 +106,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
                 ..Payer::default()
             },
             flags: Vec::new(),
+            details: Details::default(),
         },
     }
 }

@@ -120,6 +120,7 @@ mod tests {
             detail: String::new(),
             source: Some(Source::Ipn),
             attempt: 0,
+            replay_id: None,
             gateway: Some(GatewayId::PayPal),
             account: "default".parse().ok(),
             parked: Some(NewParked {

@@ -8,6 +8,7 @@ mod buyer;
 mod cancellations;
 mod checkout;
 mod claims;
+mod clerk;
 mod contract;
 mod crashes;
 mod demo_web;
