@@ -16,10 +16,12 @@ use crate::status::{PaymentStatus, PendingReason, ReasonCode, TxnType};
 use crate::trace::TraceContext;
 
 mod auction;
+mod details;
 mod kind;
 mod wire;
 
 pub use auction::AuctionItem;
+pub use details::{Details, Payee, Schedule, Settled};
 pub use kind::{Environment, EventType, Source};
 pub use wire::{CONTENT_TYPE, EventError};
 
@@ -251,6 +253,9 @@ pub struct EventData {
     /// What the checks noted without refusing (`overpaid`, `unmatched_item`), as reason codes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// What nothing is decided by.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }
 
 impl EventData {
@@ -293,12 +298,15 @@ impl PaymentEvent {
     }
 
     /// The same event without what tells who paid or what he wrote: the payer, the options of the
-    /// items and the pass-through `custom`. What it is worth, what it is about and what it is for
+    /// items, the pass-through `custom` and whom a mass payment pays. What it is worth, what it is about and what it is for
     /// stay, so that everything concluded from it stays the same.
     #[must_use]
     pub fn without_personal_data(mut self) -> Self {
         self.data.payer = Payer::default();
         self.data.order.custom = None;
+        if let Some(payee) = &mut self.data.details.payee {
+            payee.email = None;
+        }
         for line in &mut self.data.lines {
             line.options.clear();
         }

@@ -258,10 +258,15 @@ mod tests {
 
     #[test]
     fn a_currency_without_decimals_takes_only_zeros_behind_the_point() {
-        let yen: Currency = "jpy".parse().unwrap();
-        assert_eq!(Money::parse("500.00", yen).unwrap().minor(), 500);
-        assert_eq!(Money::parse("500.50", yen), Err(MoneyError::Decimals));
-        assert_eq!(Money::from_minor(500, yen).to_string(), "500 JPY");
+        for code in ["JPY", "HUF", "TWD"] {
+            let currency: Currency = code.to_ascii_lowercase().parse().unwrap();
+            assert_eq!(Money::parse("500", currency).unwrap().minor(), 500);
+            assert_eq!(Money::parse("500.00", currency).unwrap().minor(), 500);
+            let odd = Money::parse("500.50", currency);
+            assert_eq!(odd, Err(MoneyError::Decimals), "{code}");
+            let shown = Money::from_minor(500, currency).to_string();
+            assert_eq!(shown, format!("500 {code}"));
+        }
     }
 
     #[test]

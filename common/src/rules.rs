@@ -147,6 +147,26 @@ impl Criteria {
     }
 }
 
+impl fmt::Display for Criteria {
+    /// As the settings have it: `event = payment.*, item = EBOOK-*`; `every event` without any.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set: Vec<String> = [
+            ("gateway", self.gateway.map(|own| own.to_string())),
+            ("account", self.account.as_ref().map(ToString::to_string)),
+            ("event", self.event.as_ref().map(ToString::to_string)),
+            ("txn_type", self.txn_type.as_ref().map(ToString::to_string)),
+            ("item", self.item.as_ref().map(ToString::to_string)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name} = {}", value?)))
+        .collect();
+        if set.is_empty() {
+            return out.write_str("every event");
+        }
+        out.write_str(&set.join(", "))
+    }
+}
+
 fn same_or_any<T: PartialEq>(own: Option<&T>, other: Option<&T>) -> bool {
     own.is_none() || own == other
 }
@@ -274,6 +294,12 @@ impl Rules {
                 ruling: rule.then,
             },
         )
+    }
+
+    /// A rule for people, by its number and what it matches: `rule.1 (item = EBOOK-*)`.
+    pub fn told(&self, by: RuleId) -> String {
+        let rule = self.0.iter().find(|rule| by == RuleId::Set(rule.index));
+        rule.map_or_else(|| by.to_string(), |rule| format!("{by} ({})", rule.when))
     }
 
     /// Rules that are never reached: `(the rule, an earlier one that takes all of its events)`.

@@ -91,6 +91,13 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = 
 const POSTGRES_SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = on;";
 
+/// The same of a connection that only looks.
+const SQLITE_LOOK: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
+
+/// The same of a connection that only looks.
+const POSTGRES_LOOK: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+    SET default_transaction_read_only = on;";
+
 /// The shop database. Cheap to clone; every clone is the same pool.
 #[derive(Clone)]
 pub struct Shop {
@@ -131,9 +138,11 @@ impl Shop {
     /// When the settings cannot be a database at all: a URL that cannot be read, a folder that
     /// cannot be made.
     pub fn lazy(database: &ShopDatabase) -> Result<Self, ShopError> {
-        sqlx::any::install_default_drivers();
         let (url, dialect) = match database {
-            ShopDatabase::Sqlite(path) => (sqlite_url(path)?, Dialect::Sqlite),
+            ShopDatabase::Sqlite(path) => {
+                make_folder(path)?;
+                (sqlite_url(path, "rwc")?, Dialect::Sqlite)
+            }
             ShopDatabase::Postgres(url) => (url.expose_secret().to_owned(), Dialect::Postgres),
         };
         let (session, connections) = match dialect {
@@ -142,6 +151,38 @@ impl Shop {
             Dialect::Sqlite => (SQLITE_SESSION, 1),
             Dialect::Postgres => (POSTGRES_SESSION, POSTGRES_CONNECTIONS),
         };
+        Self::on(&url, dialect, session, connections)
+    }
+
+    /// Connects for looking only: nothing is made, and the database itself refuses to be changed.
+    ///
+    /// # Errors
+    /// When there is no database, or not one of this build's schema.
+    pub async fn look(database: &ShopDatabase) -> Result<Self, ShopError> {
+        let (url, dialect, session) = match database {
+            ShopDatabase::Sqlite(path) => (sqlite_url(path, "ro")?, Dialect::Sqlite, SQLITE_LOOK),
+            ShopDatabase::Postgres(url) => (
+                url.expose_secret().to_owned(),
+                Dialect::Postgres,
+                POSTGRES_LOOK,
+            ),
+        };
+        let shop = Self::on(&url, dialect, session, 1)?;
+        let inner = &shop.inner;
+        inner
+            .schema
+            .get_or_try_init(|| schema::check(&inner.pool))
+            .await?;
+        Ok(shop)
+    }
+
+    fn on(
+        url: &str,
+        dialect: Dialect,
+        session: &'static str,
+        connections: u32,
+    ) -> Result<Self, ShopError> {
+        sqlx::any::install_default_drivers();
         let pool = AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -151,7 +192,7 @@ impl Shop {
                     Ok(())
                 })
             })
-            .connect_lazy(&url)
+            .connect_lazy(url)
             .map_err(ShopError::during("reading the database's URL"))?;
         let schema = OnceCell::new();
         Ok(Self {
@@ -195,14 +236,19 @@ impl Shop {
     }
 }
 
-/// The URL of a database file, whatever characters its path has; its folder is made.
-fn sqlite_url(path: &Path) -> Result<String, ShopError> {
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|source| ShopError::Folder {
-            folder: folder.display().to_string(),
-            source,
-        })?;
-    }
+/// Makes the folder of a database file.
+fn make_folder(path: &Path) -> Result<(), ShopError> {
+    let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).map_err(|source| ShopError::Folder {
+        folder: folder.display().to_string(),
+        source,
+    })
+}
+
+/// The URL of a database file, whatever characters its path has. `mode` is SQLite's.
+fn sqlite_url(path: &Path, mode: &str) -> Result<String, ShopError> {
     let absolute = std::path::absolute(path).map_err(|source| ShopError::Folder {
         folder: path.display().to_string(),
         source,
@@ -213,7 +259,7 @@ fn sqlite_url(path: &Path) -> Result<String, ShopError> {
     )
     .to_string()
     .replace("%2F", "/");
-    Ok(format!("sqlite://{encoded}?mode=rwc"))
+    Ok(format!("sqlite://{encoded}?mode={mode}"))
 }
 
 /// Milliseconds since 1970, the form in which every time is stored.

@@ -164,7 +164,7 @@ async fn dispatch(command: Command, mut context: Context<'_>) -> anyhow::Result<
         Command::Sandbox(arguments) => sandbox::run(arguments, context).await,
         Command::Send(arguments) => send::run(&arguments, context).await,
         Command::Config(command) => config::run(command, &mut context),
-        Command::Rules(command) => rules::run(command, &mut context),
+        Command::Rules(command) => rules::run(command, context).await,
         Command::Topology(command) => topology::run(command, context).await,
         Command::Queues(command) => queues::run(command, context).await,
         Command::Payments(command) => payments::run(command, context).await,

@@ -112,6 +112,16 @@ pub fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
+/// Keeps the first `most` of rows of which one more was asked for; what to tell people when there
+/// are more.
+pub(crate) fn cut<T>(rows: &mut Vec<T>, most: u32) -> Option<String> {
+    let shown = usize::try_from(most).unwrap_or(usize::MAX);
+    (rows.len() > shown).then(|| {
+        rows.truncate(shown);
+        format!("{most} are shown, and there are more: a greater --limit shows them")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +156,17 @@ mod tests {
     fn control_characters_never_reach_a_terminal() {
         let rows = [json!({"name": "a\u{1b}[31mb\nc"})];
         assert_eq!(written(Form::Table, &["name"], &rows), "NAME\na [31mb c\n");
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_is_told() {
+        let mut rows = vec![1, 2, 3];
+        assert_eq!(cut(&mut rows, 3), None);
+        let told = cut(&mut rows, 2).unwrap();
+        assert_eq!(rows, [1, 2]);
+        assert!(
+            told.contains("2 are shown") && told.contains("--limit"),
+            "{told}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use quittance_common::shop::PaymentStory;
+use quittance_common::shop::flags::waits_for_a_person;
 use serde::Serialize;
 
 use crate::output::{Form, plain, write_rows};
@@ -37,7 +38,12 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         "" => String::new(),
         at => format!("personal data removed {at}"),
     };
-    let lines = [
+    let (for_a_person, notes): (Vec<String>, Vec<String>) = payment
+        .flags
+        .iter()
+        .cloned()
+        .partition(|flag| waits_for_a_person(flag));
+    let mut lines = vec![
         (payment.kind.as_str(), payment.txn_id.clone()),
         ("status", payment.status.clone()),
         ("amount", amount(&payment.amount)),
@@ -49,11 +55,16 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
                 payment.gateway, payment.account, payment.environment
             ),
         ),
-        ("for a person", payment.flags.join(", ")),
+        ("for a person", for_a_person.join(", ")),
+        ("notes", notes.join(", ")),
+    ];
+    let facts = story.facts.iter();
+    lines.extend(facts.map(|fact| (fact.name.as_str(), fact.value.clone())));
+    lines.extend([
         ("last change", payment.updated_at.clone()),
         ("outbox", waiting),
         ("details", removed),
-    ];
+    ]);
     for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "{name:<12}  {}", plain(value))?;
     }
@@ -66,11 +77,14 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         "messages",
         &[
             "received_at",
+            "occurred_at",
             "event_type",
             "source",
             "txn_id",
             "amount",
             "currency",
+            "fee",
+            "settled",
             "reason",
             "txn_type",
             "applied_at",
@@ -105,6 +119,7 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
             "decided_by",
             "decided_at",
             "decided_because",
+            "merchant_told",
             "message_id",
         ],
         &story.parked,
@@ -118,7 +133,7 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
     table(
         out,
         "effects",
-        &["at", "effect", "of", "state", "because"],
+        &["at", "effect", "of", "state", "rule", "because"],
         &story.effect_states,
     )?;
     table(
@@ -158,7 +173,7 @@ fn table<T: Serialize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quittance_common::shop::story::{EffectRow, MoveRow, RelatedRow};
+    use quittance_common::shop::story::{EffectRow, FactRow, MoveRow, RelatedRow};
     use quittance_common::shop::{ParkedRow, ParkedState, PaymentRow};
 
     fn story() -> PaymentStory {
@@ -176,7 +191,7 @@ mod tests {
                 currency: "EUR".into(),
                 events: 2,
                 effects: Vec::new(),
-                flags: vec!["disputed".into(), "auction".into()],
+                flags: vec!["auction".into(), "disputed".into()],
                 updated_at: at.clone(),
                 subject: String::new(),
             },
@@ -189,6 +204,7 @@ mod tests {
                 state: "queued".into(),
                 at: at.clone(),
                 because: "pp:live:R1:refunded:refund".into(),
+                rule: String::new(),
             }],
             stock_moves: vec![MoveRow {
                 sku: "a\u{1b}[31mb".into(),
@@ -221,6 +237,11 @@ mod tests {
                 decided_at: "2026-01-13T04:12:30.000Z".into(),
                 decided_because: "agreed".into(),
                 details_removed_at: String::new(),
+                merchant_told: "sent".into(),
+            }],
+            facts: vec![FactRow {
+                name: "invoice".into(),
+                value: "1001 (not registered)".into(),
             }],
             outbox_waiting: 1,
             details_removed_at: "2027-01-14T00:00:00.000Z".into(),
@@ -241,18 +262,20 @@ status        partially_refunded
 amount        19.80 EUR
 refunded      5.00 EUR
 account       paypal/default live
-for a person  disputed, auction
+for a person  disputed
+notes         auction
+invoice       1001 (not registered)
 last change   2026-01-13T04:13:00.000Z
 outbox        1 not published yet
 details       personal data removed 2027-01-14T00:00:00.000Z
 
 parked
-AT                        STAGE     QUEUE       REASON           STATE     DECIDED_BY  DECIDED_AT                DECIDED_BECAUSE  MESSAGE_ID
-2026-01-13T04:12:00.000Z  verifier  quarantine  amount_mismatch  released  kim         2026-01-13T04:12:30.000Z  agreed           m1
+AT                        STAGE     QUEUE       REASON           STATE     DECIDED_BY  DECIDED_AT                DECIDED_BECAUSE  MERCHANT_TOLD  MESSAGE_ID
+2026-01-13T04:12:00.000Z  verifier  quarantine  amount_mismatch  released  kim         2026-01-13T04:12:30.000Z  agreed           sent           m1
 
 effects
-AT                        EFFECT         OF  STATE   BECAUSE
-2026-01-13T04:13:00.000Z  mail_refunded  R1  queued  pp:live:R1:refunded:refund
+AT                        EFFECT         OF  STATE   RULE  BECAUSE
+2026-01-13T04:13:00.000Z  mail_refunded  R1  queued  -     pp:live:R1:refunded:refund
 
 stock
 AT                        MOVEMENT           SKU      QUANTITY

@@ -1,33 +1,32 @@
 //! The one place where the command touches the other packages: settings, engines, the shop
 //! database, the all-in-one server. Everything else in this package works on the values given here.
 
+pub mod checks;
 mod orders;
 mod resolutions;
 mod stages;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quittance_common::clock;
-use quittance_common::ids::{Reason, Sku};
+use quittance_common::ids::Sku;
 use quittance_common::message::Message;
-use quittance_common::notification::Notification;
 use quittance_common::queue::embedded::{Embedded, Onlooker, Remote};
 use quittance_common::queue::rabbitmq::RabbitMq;
 use quittance_common::queue::{Depth, QueueError, QueueId, Queues, WorkQueue};
 use quittance_common::runtime::Shell;
 use quittance_common::runtime::process::Process;
 use quittance_common::settings::reader::process_environment;
-use quittance_common::settings::{Account, Engine, OrderPolicy, Settings, Unmatched};
+use quittance_common::settings::{Engine, Settings};
 use quittance_common::shop::catalogue::ProductRow;
 use quittance_common::shop::flags::waits_for_a_person;
 use quittance_common::shop::listing::PaymentFilter;
 use quittance_common::shop::{PaymentStory, Shop};
 use quittance_common::variant::Variants;
-use quittance_verifier::checks;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -87,40 +86,6 @@ impl SettingsSource {
 /// The settings in effect as `(key, value)`, secrets as `(set)`.
 pub fn describe(settings: &Settings) -> Vec<(String, String)> {
     settings.describe()
-}
-
-/// The verifier's checks, as far as they go without the shop's prices and orders: what each came to.
-///
-/// # Errors
-/// The refusal, as `reason: detail`.
-pub fn checks_without_shop(
-    notification: &Notification,
-    account: &Account,
-) -> Result<Vec<String>, String> {
-    let (known, waived) = (checks::Known::default(), BTreeSet::new());
-    let policy = checks::Policy {
-        unmatched: Unmatched::Accept,
-        orders: OrderPolicy::Optional,
-        tolerance: 0,
-        secrets: &[],
-    };
-    let readings = checks::check(notification, account, &known, policy, &waived)
-        .map_err(|refusal| format!("{}: {}", refusal.reason, refusal.detail))?;
-    let flags: BTreeSet<&str> = readings
-        .iter()
-        .flat_map(|passed| &passed.flags)
-        .map(Reason::as_str)
-        .collect();
-    let mut passed = vec![
-        "environment: passed".to_owned(),
-        "receiver: passed".to_owned(),
-    ];
-    if flags.contains("unmatched_item") {
-        passed.push("price: needs the shop database".to_owned());
-    }
-    let others = flags.into_iter().filter(|flag| *flag != "unmatched_item");
-    passed.extend(others.map(|flag| format!("flag: {flag}")));
-    Ok(passed)
 }
 
 /// How full the queues are. Beside a server the embedded engine's file is only looked at.

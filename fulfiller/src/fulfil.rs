@@ -4,13 +4,13 @@
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::failpoint;
-use quittance_common::rules::Facts;
+use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{Books, Hold, PaymentRecord, Recorded, Shop, ShopError, SubjectKey};
 
 use crate::payment::{self, Incoming, OrderState, Payment, Status};
 use crate::terms::Terms;
-use crate::{dispute, payout, subscription};
+use crate::{dispute, payout, records, subscription};
 use published::Standing;
 use scene::Scene;
 
@@ -75,29 +75,64 @@ pub async fn apply(
     apply_under(&Terms::default(), shop, event, now).await
 }
 
-/// Applies `event`, and of what follows from it only what the rules of `terms` let through. After
-/// an error the outcome may be unknown: apply it again.
+/// Applies `event`, and of what follows from it only what the rules of `terms` let through.
 pub async fn apply_under(
     terms: &Terms,
     shop: &Shop,
     event: &PaymentEvent,
     now: Timestamp,
 ) -> Result<Applied, ApplyError> {
+    Ok(apply_ruled(terms, shop, event, now).await?.applied)
+}
+
+/// What became of an event, and what was decided by rules about one that is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of it.
+    pub applied: Applied,
+    /// What has been done by; `None` where nothing was changed.
+    pub decision: Option<Decision>,
+}
+
+impl From<Applied> for Outcome {
+    fn from(applied: Applied) -> Self {
+        Self {
+            applied,
+            decision: None,
+        }
+    }
+}
+
+/// The same as [`apply_under`], with what the rules decided. After an error the outcome may be
+/// unknown: apply it again.
+pub async fn apply_ruled(
+    terms: &Terms,
+    shop: &Shop,
+    event: &PaymentEvent,
+    now: Timestamp,
+) -> Result<Outcome, ApplyError> {
     let mut books = shop.begin(event, now).await?;
     match books.record(event).await? {
         Recorded::New => {}
         Recorded::Duplicate => {
             books.roll_back().await?;
-            return Ok(Applied::Duplicate);
+            return Ok(Applied::Duplicate.into());
         }
         Recorded::Conflict => {
             books.roll_back().await?;
-            return Ok(Applied::Conflict);
+            return Ok(Applied::Conflict.into());
         }
     }
     let events = books.events().await?;
     let payment = folded(&mut books, &events).await?.by(terms.restock);
-    let ruling = terms.rules.decide(&Facts::within(event, &events)).ruling;
+    let decision = ruled(terms, event, &events);
+    let ruling = decision.ruling;
+    if ruling == Ruling::Record {
+        let rule = terms.rules.told(decision.by);
+        books
+            .note_decision(&records::ruled(event, "recorded", rule, now))
+            .await?;
+    }
     let kind = books.subject().kind();
     let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
     let record = match record_of(kind, &events) {
@@ -130,7 +165,24 @@ pub async fn apply_under(
     failpoint::hit("fulfiller.before_commit");
     books.commit().await?;
     failpoint::hit("fulfiller.after_commit");
-    Ok(Applied::New(done))
+    Ok(Outcome {
+        applied: Applied::New(done),
+        decision: Some(decision),
+    })
+}
+
+/// What the rules decide about an event in view of the others of its payment. `ignore` is decided by
+/// the event alone, before the books are opened, or what is ignored would depend on the order of
+/// arrival; of one that is in the books it means that they are all that it gets.
+fn ruled(terms: &Terms, event: &PaymentEvent, events: &[PaymentEvent]) -> Decision {
+    let decision = terms.rules.decide(&Facts::within(event, events));
+    match decision.ruling {
+        Ruling::Ignore => Decision {
+            ruling: Ruling::Record,
+            ..decision
+        },
+        Ruling::Process { .. } | Ruling::Record => decision,
+    }
 }
 
 /// What the events of a payment mean together, in view of what has become of its order and what a

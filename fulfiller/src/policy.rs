@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use quittance_common::event::{EventType, PaymentEvent};
-use quittance_common::rules::{Facts, Rules, Ruling};
+use quittance_common::rules::{Facts, RuleId, Rules, Ruling};
 use quittance_common::shop::{Hold, Movement};
 
 use crate::announcement::News;
@@ -16,8 +16,8 @@ pub struct Permitted {
     /// To be had, in order.
     pub effects: Vec<Effect>,
     /// To be noted in the effect's place, so that a later change of the rules does not have it
-    /// after all.
-    pub withheld: Vec<String>,
+    /// after all, each with the rule that withheld it.
+    pub withheld: Vec<(String, RuleId)>,
 }
 
 /// Asks `rules` about `effects` of the payment with `events`, which has `had` these before.
@@ -44,13 +44,19 @@ pub fn permit(
             Effect::Tell(_) => had.contains(&name),
         };
         let marker = marker(&name);
-        let was_withheld = had.contains(&marker);
-        if is_had || (!was_withheld && is_called_for(&effect, is_paid, events, rules)) {
-            permitted.effects.push(effect);
-            continue;
-        }
-        if !was_withheld {
-            permitted.withheld.push(marker);
+        let withheld = if is_had {
+            None
+        } else {
+            withheld_by(&effect, is_paid, events, rules)
+        };
+        let was_withheld = !is_had && had.contains(&marker);
+        match withheld {
+            None if !was_withheld => {
+                permitted.effects.push(effect);
+                continue;
+            }
+            Some(rule) if !was_withheld => permitted.withheld.push((marker, rule)),
+            _ => {}
         }
         if effect == Effect::Stock(Hold::Taken) {
             // Somebody else keeps count of these: nothing stays set aside for them here.
@@ -88,19 +94,33 @@ fn marker(name: &str) -> String {
     }
 }
 
-/// Whether any of the events behind `effect` may have it.
-fn is_called_for(effect: &Effect, is_paid: bool, events: &[PaymentEvent], rules: &Rules) -> bool {
+/// The rule that withholds `effect`: that of the earliest event behind it. `None` when any of these
+/// events may have it, or when no event calls for it: nothing is known of the money, and that is no
+/// rule's business.
+fn withheld_by(
+    effect: &Effect,
+    is_paid: bool,
+    events: &[PaymentEvent],
+    rules: &Rules,
+) -> Option<RuleId> {
     let allowed: fn(Ruling) -> bool = match effect {
         Effect::Stock(_) => Ruling::moves_stock,
         Effect::Tell(_) => Ruling::tells_customer,
     };
-    let mut behind = events
+    let mut behind: Vec<&PaymentEvent> = events
         .iter()
         .filter(|event| calls_for(event, effect, is_paid))
-        .map(|event| allowed(rules.decide(&Facts::within(event, events)).ruling))
-        .peekable();
-    // What no event calls for (nothing is known of the money) is no rule's business.
-    behind.peek().is_none() || behind.any(|allowed| allowed)
+        .collect();
+    behind.sort_by_key(|event| (event.received_at, &event.key));
+    let mut withheld = None;
+    for event in behind {
+        let decision = rules.decide(&Facts::within(event, events));
+        if allowed(decision.ruling) {
+            return None;
+        }
+        withheld = withheld.or(Some(decision.by));
+    }
+    withheld
 }
 
 /// Whether `event` is one of those that `effect` follows from.

@@ -2,11 +2,13 @@
 //! `payments quarantined` find it. The message itself stays on its parking queue.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use quittance_common::clock;
 use quittance_common::disposition::Lot;
+use quittance_common::event::PaymentEvent;
 use quittance_common::ids::TxnId;
 use quittance_common::message::{Headers, Message};
-use quittance_common::shop::{NewDecision, NewParked, Shop, SubjectKey};
+use quittance_common::shop::{NewDecision, NewParked, Shop, ShopError, SubjectKey};
 use quittance_common::stage::{StageName, Why};
 use serde_json::Value;
 use tracing::warn;
@@ -36,6 +38,52 @@ pub(crate) async fn went_its_way(shop: &Shop, message: &Message) {
     }
 }
 
+/// Writes down that a rule ignores `event`, so that whoever asks for it is told why it is not in the
+/// books.
+pub(crate) async fn ignored(
+    shop: &Shop,
+    message: &Message,
+    event: &PaymentEvent,
+    rule: String,
+) -> Result<(), ShopError> {
+    let now = clock::now();
+    shop.record_decision(&ruled(event, "ignored", rule, now))
+        .await?;
+    // Parked once, perhaps, and settled by this.
+    went_its_way(shop, message).await;
+    Ok(())
+}
+
+/// What the rule told as `rule` made of an event: `recorded` or `ignored`. Pure.
+pub(crate) fn ruled(
+    event: &PaymentEvent,
+    outcome: &'static str,
+    rule: String,
+    now: Timestamp,
+) -> NewDecision {
+    let txn = event.data.txn_id.as_ref().map_or("", TxnId::as_str);
+    let about = [Some(SubjectKey::of(event)), SubjectKey::about(event)]
+        .into_iter()
+        .flatten()
+        .map(|subject| (txn.to_owned(), subject.id().to_owned()));
+    NewDecision {
+        message_id: event.message_id(),
+        at: now,
+        stage: StageName::Fulfiller,
+        about: about.collect(),
+        outcome,
+        reason: None,
+        detail: rule,
+        source: Some(event.data.source),
+        attempt: 0,
+        replay_id: None,
+        gateway: Some(event.gateway),
+        account: Some(event.account.clone()),
+        parked: None,
+        paid: Vec::new(),
+    }
+}
+
 fn decision(stage: StageName, message: &Message, lot: Lot, why: Why<'_>) -> NewDecision {
     NewDecision {
         message_id: message.id,
@@ -50,6 +98,7 @@ fn decision(stage: StageName, message: &Message, lot: Lot, why: Why<'_>) -> NewD
         detail: why.detail.to_owned(),
         source: None,
         attempt: message.headers.attempt,
+        replay_id: message.headers.replay_id.clone(),
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
         parked: Some(NewParked {

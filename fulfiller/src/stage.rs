@@ -16,7 +16,7 @@ use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
-use crate::fulfil::{Applied, ApplyError, apply_under};
+use crate::fulfil::{Applied, ApplyError, Outcome, apply_ruled};
 use crate::metrics::Metrics;
 use crate::records;
 use crate::terms::Terms;
@@ -143,12 +143,19 @@ impl Stage for FulfilStage {
         }
         let decision = self.terms.rules.decide(&Facts::of(&event));
         if decision.ruling == Ruling::Ignore {
-            self.ruled(message, &event, decision);
-            return nothing_more();
+            let rule = self.terms.rules.told(decision.by);
+            return match records::ignored(&self.shop, message, &event, rule).await {
+                Ok(()) => {
+                    self.ruled(message, &event, decision);
+                    nothing_more()
+                }
+                Err(error) => self.failed(message, &error.into()),
+            };
         }
-        match apply_under(&self.terms, &self.shop, &event, clock::now()).await {
-            Ok(applied) => {
-                if matches!(applied, Applied::New(_)) {
+        match apply_ruled(&self.terms, &self.shop, &event, clock::now()).await {
+            Ok(Outcome { applied, decision }) => {
+                // What was done is counted, not what the event would have been given alone.
+                if let Some(decision) = decision {
                     self.ruled(message, &event, decision);
                     records::went_its_way(&self.shop, message).await;
                 }

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use quittance_common::claims::Fingerprint;
 use quittance_common::event::{
-    Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source, Subject,
+    Details, Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source,
+    Subject,
 };
 use quittance_common::ids::{GatewayId, MessageId, TxnId};
 use quittance_common::money::Money;
@@ -62,6 +63,7 @@ pub(crate) fn event(event_type: EventType, payment: &str, txn: &str) -> PaymentE
                 ..Payer::default()
             },
             flags: Vec::new(),
+            details: Details::default(),
         },
     }
 }

@@ -12,6 +12,7 @@ mod money;
 mod orders;
 mod retention;
 mod settlements;
+mod stories;
 mod variants;
 
 use std::collections::HashSet;
@@ -21,7 +22,8 @@ use futures_util::future::join_all;
 use quittance_common::claims::Fingerprint;
 use quittance_common::clock;
 use quittance_common::event::{
-    Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source, Subject,
+    Details, Environment, EventData, EventType, Line, OrderRef, Payer, PaymentEvent, Source,
+    Subject,
 };
 use quittance_common::ids::{GatewayId, MessageId};
 use quittance_common::money::Money;
@@ -57,6 +59,10 @@ pub async fn all(shop: &Shop) {
     variants::a_product_is_found_by_its_options_until_it_is_no_variant_any_more(shop).await;
     variants::an_import_that_leaves_open_which_product_is_meant_changes_nothing(shop).await;
     variants::the_items_of_one_auction_at_once_are_all_taken(shop).await;
+    stories::a_refused_renewal_is_told_with_its_subscription(shop).await;
+    stories::a_mail_that_was_given_up_is_told_as_such(shop).await;
+    stories::a_withheld_effect_names_its_rule(shop).await;
+    stories::values_longer_than_documented_are_stored_whole(shop).await;
 }
 
 /// A completed payment of `quantity` of each sku.
@@ -111,6 +117,7 @@ pub fn event(event_type: EventType, payment: &str, txn: &str, minor: i64) -> Pay
                 ..Payer::default()
             },
             flags: Vec::new(),
+            details: Details::default(),
         },
     }
 }

@@ -1,7 +1,7 @@
 //! What is written down about one message: whom it is about, and what was decided. Pure.
 
 use quittance_common::disposition::Lot;
-use quittance_common::event::{PaymentEvent, Source};
+use quittance_common::event::{EventData, PaymentEvent, Source};
 use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::{Notification, RawNotification};
@@ -66,16 +66,21 @@ impl Case {
 
     /// The body could be read.
     pub(crate) fn read(&mut self, notification: &Notification) {
-        self.about = notification
-            .readings
-            .iter()
-            .map(|reading| {
-                let txn = reading.data.txn_id.as_ref().map_or("", TxnId::as_str);
-                (txn.to_owned(), reading.data.subject.id().to_owned())
-            })
-            .collect();
-        self.about.sort();
-        self.about.dedup();
+        let readings = || notification.readings.iter().map(|reading| &reading.data);
+        let sorted = |mut about: Vec<(String, String)>| {
+            about.sort();
+            about.dedup();
+            about
+        };
+        self.about = sorted(
+            readings()
+                .map(|data| about(data, data.subject.id()))
+                .collect(),
+        );
+        // After what it tells: a message that is parked stands under the first.
+        let further = readings().flat_map(|data| belongs_to(data).map(|id| about(data, id)));
+        let further: Vec<_> = further.filter(|pair| !self.about.contains(pair)).collect();
+        self.about.extend(sorted(further));
     }
 
     /// How it ended.
@@ -135,6 +140,7 @@ impl Case {
             detail,
             source: self.source,
             attempt: message.headers.attempt,
+            replay_id: message.headers.replay_id.clone(),
             gateway: message.headers.gateway,
             account: message.headers.account.clone(),
             parked: lot
@@ -174,14 +180,28 @@ impl Case {
     }
 }
 
+/// The transaction of a reading, and one thing that it is about.
+fn about(data: &EventData, subject: &str) -> (String, String) {
+    let txn = data.txn_id.as_ref().map_or("", TxnId::as_str);
+    (txn.to_owned(), subject.to_owned())
+}
+
+/// What a reading belongs to: the subscription of a renewal, the authorisation of a capture. Whoever
+/// looks at these must find what was refused.
+fn belongs_to(data: &EventData) -> impl Iterator<Item = &str> {
+    let parent = data.parent_txn_id.as_ref().map(TxnId::as_str);
+    data.subscription.as_deref().into_iter().chain(parent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
     use quittance_common::disposition::Wait;
-    use quittance_common::ids::MessageId;
+    use quittance_common::event::Environment;
+    use quittance_common::ids::{GatewayId, MessageId};
     use quittance_common::message::{Headers, MessageKind};
-    use quittance_common::settings::Settings;
+    use quittance_common::settings::{Account, Settings};
 
     fn message() -> Message {
         Message {
@@ -232,6 +252,57 @@ mod tests {
         for settled in [Settled::Refused, Settled::Verified] {
             assert_eq!(subjects(settled), 200, "{settled:?}");
         }
+    }
+
+    #[test]
+    fn a_renewal_is_about_its_subscription_too_and_a_capture_about_its_authorisation() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/paypal/");
+        let about = |fixture: &str| {
+            let body = std::fs::read(format!("{root}{fixture}.txt")).unwrap();
+            let url = || "http://127.0.0.1/".parse().unwrap();
+            let account = Account {
+                id: "default".parse().unwrap(),
+                gateway: GatewayId::PayPal,
+                environment: Environment::Live,
+                receivers: Vec::new(),
+                pdt_token: None,
+                postback_url: url(),
+                pdt_url: url(),
+                checkout_url: url(),
+            };
+            let raw = RawNotification {
+                id: message().id,
+                gateway: account.gateway,
+                account: account.id.clone(),
+                source: Source::Ipn,
+                received_at: jiff::Timestamp::UNIX_EPOCH,
+                body: body.into(),
+            };
+            let mut case = Case::default();
+            case.read(&quittance_common::gateway::read(&raw, &account).unwrap());
+            case.about
+        };
+        let pair = |txn: &str, subject: &str| (txn.to_owned(), subject.to_owned());
+        assert_eq!(
+            about("recurring_payment_completed"),
+            [
+                pair("7QT00000RP0000001", "7QT00000RP0000001"),
+                pair("7QT00000RP0000001", "I-QTREC0000001"),
+            ]
+        );
+        assert_eq!(
+            about("capture_completed"),
+            [
+                pair("7QT00000CP0000001", "7QT00000CP0000001"),
+                pair("7QT00000CP0000001", "7QT00000AU0000001"),
+            ],
+            "what it is stands first, although its authorisation's id is the lesser"
+        );
+        assert_eq!(
+            about("refund_partial"),
+            [pair("7QT00000RF0000001", "7QT00000WA0000001")]
+        );
+        assert_eq!(about("subscr_signup"), [pair("", "I-QTSUB0000001")]);
     }
 
     #[test]

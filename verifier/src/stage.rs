@@ -25,8 +25,9 @@ use quittance_common::stage::{Stage, StageName};
 use tracing::{info, warn};
 
 use crate::case::{Case, Settled};
-use crate::checks::{self, Known, Policy, Refusal};
+use crate::checks::{self, Policy, Refusal};
 use crate::decide::{self, Decision, STORE_WAIT};
+use crate::knowledge;
 use crate::metrics::{Metrics, Outcome};
 use crate::postback::Postback;
 
@@ -164,8 +165,7 @@ impl Verifier {
         case: &mut Case,
     ) -> Result<Disposition<Held>, Decision> {
         let waived = self.waived(message).await?;
-        let known = self
-            .known(verified.notification(), account)
+        let known = knowledge::known(&self.shop, verified.notification(), account)
             .await
             .map_err(|error| self.shop_failed(message, "catalogue_unavailable", &error))?;
         let policy = Policy::of(&self.settings);
@@ -213,32 +213,6 @@ impl Verifier {
             .waived(message)
             .await
             .map_err(|error| self.shop_failed(message, "releases_unavailable", &error))
-    }
-
-    async fn known(
-        &self,
-        notification: &Notification,
-        account: &Account,
-    ) -> Result<Known, ShopError> {
-        let renewed = checks::renewed(notification);
-        let captured = checks::captured(notification);
-        let variants = self.shop.variants(checks::items(notification)).await?;
-        Ok(Known {
-            prices: self
-                .shop
-                .prices(&checks::skus(notification, &variants))
-                .await?,
-            variants,
-            orders: self.shop.orders(&checks::order_refs(notification)).await?,
-            subscriptions: self
-                .shop
-                .subscriptions_in_force(account.gateway, account.environment, &renewed)
-                .await?,
-            authorizations: self
-                .shop
-                .authorizations(account.gateway, account.environment, &captured)
-                .await?,
-        })
     }
 
     /// Writes down what was decided. What must be kept and cannot be is tried again later; the

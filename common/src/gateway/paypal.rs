@@ -9,6 +9,7 @@ mod auction;
 mod cart;
 pub mod charset;
 mod date;
+mod details;
 mod dispute;
 pub mod doubt;
 pub mod fields;

@@ -8,7 +8,7 @@ use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use super::family::Absorbed;
 use super::outbox::Outgoing;
-use super::{Shop, ShopError, SubjectKey, family, millis, risk};
+use super::{NewDecision, Shop, ShopError, SubjectKey, decisions, family, millis, risk};
 use crate::event::PaymentEvent;
 use crate::money::Money;
 
@@ -152,14 +152,29 @@ impl Books {
 
     /// Notes an effect; false when the subject has had it before, and then nothing may be done.
     pub async fn note_effect(&mut self, effect: &str) -> Result<bool, ShopError> {
+        self.note(effect, "").await
+    }
+
+    /// Notes that `rule`, as its settings have it, withheld an effect.
+    pub async fn note_withheld(&mut self, marker: &str, rule: &str) -> Result<bool, ShopError> {
+        self.note(marker, rule).await
+    }
+
+    /// Writes a decision down, if the rest is.
+    pub async fn note_decision(&mut self, decision: &NewDecision) -> Result<(), ShopError> {
+        decisions::write(&mut self.tx, decision).await
+    }
+
+    async fn note(&mut self, effect: &str, rule: &str) -> Result<bool, ShopError> {
         let done = sqlx::query(
-            "INSERT INTO effect (subject, effect, event_key, at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (subject, effect) DO NOTHING",
+            "INSERT INTO effect (subject, effect, event_key, at, rule) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (subject, effect) DO NOTHING",
         )
         .bind(self.subject.as_str())
         .bind(effect)
         .bind(self.event.as_str())
         .bind(millis(self.now))
+        .bind(rule)
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during("noting an effect"))?;

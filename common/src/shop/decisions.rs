@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::risk::{self, Paid, Waits};
+use super::subject::bounded;
 use super::{Shop, ShopError, millis, time_text};
 use crate::disposition::Lot;
 use crate::event::Source;
@@ -25,9 +26,10 @@ pub struct NewDecision {
     /// By whom.
     pub stage: StageName,
     /// What the message is about: `(txn_id, subject)` of each thing that it tells, blank where it
-    /// has none. Empty when it could not be read.
+    /// has none, and after them of what these belong to. Empty when it could not be read.
     pub about: Vec<(String, String)>,
-    /// What was decided: `verified`, `duplicate`, `refused`, `invalid` ... A closed set.
+    /// What was decided: `verified`, `duplicate`, `refused`, `invalid` ...; by a rule `recorded` or
+    /// `ignored`. A closed set.
     pub outcome: &'static str,
     /// Why, where there is a reason.
     pub reason: Option<Reason>,
@@ -37,6 +39,8 @@ pub struct NewDecision {
     pub source: Option<Source>,
     /// How many attempts had been spent.
     pub attempt: u32,
+    /// The replay by which the message came again: decided anew, it is told anew.
+    pub replay_id: Option<String>,
     /// Who sent it.
     pub gateway: Option<GatewayId>,
     /// Whose account.
@@ -108,36 +112,7 @@ impl Shop {
             .begin()
             .await
             .map_err(ShopError::during(doing))?;
-        let blank = [(String::new(), String::new())];
-        let about = if decision.about.is_empty() {
-            &blank[..]
-        } else {
-            &decision.about
-        };
-        for (txn_id, subject) in about {
-            insert(&mut tx, decision, txn_id, subject)
-                .await
-                .map_err(ShopError::during(doing))?;
-        }
-        if let Some(parked) = &decision.parked {
-            let (txn_id, subject) = about.first().unwrap_or(&blank[0]);
-            upsert_parked(&mut tx, decision, parked, txn_id, subject).await?;
-        } else if matches!(decision.outcome, VERIFIED | DUPLICATE) {
-            // Parked once, it has gone its way after all: a replay.
-            super::parked::settle(&mut tx, decision.message_id, decision.at).await?;
-        }
-        let waits = match decision.parked {
-            Some(_) => Waits::Quarantined,
-            None => Waits::Verified,
-        };
-        risk::note(
-            &mut tx,
-            decision.message_id,
-            waits,
-            &decision.paid,
-            decision.at,
-        )
-        .await?;
+        write(&mut tx, decision).await?;
         tx.commit().await.map_err(ShopError::during(doing))
     }
 
@@ -157,6 +132,38 @@ impl Shop {
     }
 }
 
+/// The same within a transaction.
+pub(super) async fn write(
+    connection: &mut AnyConnection,
+    decision: &NewDecision,
+) -> Result<(), ShopError> {
+    let blank = [(String::new(), String::new())];
+    let about = if decision.about.is_empty() {
+        &blank[..]
+    } else {
+        &decision.about
+    };
+    for (txn_id, subject) in about {
+        insert(connection, decision, &bounded(txn_id), &bounded(subject))
+            .await
+            .map_err(ShopError::during("writing a decision"))?;
+    }
+    if let Some(parked) = &decision.parked {
+        let (txn_id, subject) = about.first().unwrap_or(&blank[0]);
+        let (txn_id, subject) = (bounded(txn_id), bounded(subject));
+        upsert_parked(connection, decision, parked, &txn_id, &subject).await?;
+    } else if matches!(decision.outcome, VERIFIED | DUPLICATE) {
+        // Parked once, it has gone its way after all: a replay.
+        super::parked::settle(connection, decision.message_id, decision.at).await?;
+    }
+    let waits = match decision.parked {
+        Some(_) => Waits::Quarantined,
+        None => Waits::Verified,
+    };
+    let (message, paid) = (decision.message_id, &decision.paid);
+    risk::note(connection, message, waits, paid, decision.at).await
+}
+
 async fn insert(
     connection: &mut AnyConnection,
     decision: &NewDecision,
@@ -164,10 +171,14 @@ async fn insert(
     subject: &str,
 ) -> Result<(), sqlx::Error> {
     let reason = decision.reason.as_ref().map_or("", Reason::as_str);
-    let id = decision.message_id.derive(&format!(
+    let mut what = format!(
         "decision/{}/{}/{reason}/{}/{txn_id}/{subject}",
         decision.stage, decision.outcome, decision.attempt
-    ));
+    );
+    if let Some(replay) = &decision.replay_id {
+        what = format!("{what}/{replay}");
+    }
+    let id = decision.message_id.derive(&what);
     sqlx::query(
         "INSERT INTO decision (id, message_id, at_ms, stage, txn_id, subject, outcome, reason, \
          detail, source, attempt, gateway, account) \

@@ -42,6 +42,16 @@ pub enum ShopError {
         /// The newest version that this build knows.
         known: i64,
     },
+    /// An older build's schema, in a database that is only looked at.
+    #[error(
+        "the shop database has schema version {found} and this build needs {known}: the next start of a stage brings it there"
+    )]
+    OlderSchema {
+        /// The version found.
+        found: i64,
+        /// The version that this build needs.
+        known: i64,
+    },
     /// No product of that sku.
     #[error("there is no product `{0}`: import it first")]
     UnknownSku(String),
@@ -81,6 +91,7 @@ impl ShopError {
             Self::Folder { .. }
             | Self::Unreadable { .. }
             | Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
             | Self::UnknownSku(_)
             | Self::UnknownOrder(_)
             | Self::OrderDiffers(_)

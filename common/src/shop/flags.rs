@@ -13,9 +13,13 @@ pub enum Concern {
     Person,
 }
 
+/// What the reasons of a case begin with once it was adjusted.
+pub const OF_ADJUSTED: &str = "adjusted:";
+
 /// Which flag asks for what.
 pub fn concern(flag: &str) -> Concern {
     match flag {
+        _ if flag.starts_with(OF_ADJUSTED) => Concern::Note,
         "refund_awaits_payment"
         | "reservation_short"
         | "reservation_expired"

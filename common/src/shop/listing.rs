@@ -26,7 +26,7 @@ pub struct PaymentFilter {
 }
 
 /// One line of `quittance payments list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct PaymentRow {
     /// Who told us.
     pub gateway: String,

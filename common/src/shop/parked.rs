@@ -61,6 +61,9 @@ pub struct ParkedRow {
     pub decided_because: String,
     /// When its bytes were removed because of their age; blank while they are there.
     pub details_removed_at: String,
+    /// What became of the notice to the merchant: `sent`, `skipped`, `queued`; `no` when none was
+    /// made.
+    pub merchant_told: String,
 }
 
 impl ParkedRow {
@@ -77,7 +80,11 @@ macro_rules! parked_where {
             "SELECT p.txn_id, p.reason, p.expected, p.found, p.detail, p.at_ms, p.outcome, ",
             "p.subject, p.account, p.message_id, p.stage, p.lot, p.settled_at, ",
             "p.personal_removed_at, COALESCE(r.released_by, ''), COALESCE(r.at_ms, 0), ",
-            "COALESCE(r.because, ''), p.dismissed_by, p.dismissed_at, p.dismissed_because ",
+            "COALESCE(r.because, ''), p.dismissed_by, p.dismissed_at, p.dismissed_because, ",
+            "COALESCE((SELECT a.outcome FROM announcement a ",
+            "WHERE a.subject = 'message:' || p.message_id ORDER BY a.at DESC LIMIT 1), ",
+            "(SELECT 'queued' FROM outbox o WHERE o.subject = 'message:' || p.message_id ",
+            "AND o.destination = 'notify' LIMIT 1), 'no') ",
             "FROM parked_message p LEFT JOIN release_request r ",
             "ON r.message_id = p.message_id AND r.reason = p.reason WHERE ",
             $rest,
@@ -104,10 +111,17 @@ impl Shop {
         self.parked_rows(parked_where!("$1 = ''"), "").await
     }
 
-    /// The same of what names `id`, or is about it.
+    /// The same of what names `id`, is about it, or belongs to it: the renewal of a subscription,
+    /// the capture of an authorisation.
     pub async fn parked_about(&self, id: &str) -> Result<Vec<ParkedRow>, ShopError> {
-        self.parked_rows(parked_where!("p.txn_id = $1 OR p.subject = $1"), id)
-            .await
+        self.parked_rows(
+            parked_where!(
+                "p.txn_id = $1 OR p.subject = $1 OR p.message_id IN (SELECT d.message_id \
+                 FROM decision d WHERE d.txn_id = $1 OR d.subject = $1)"
+            ),
+            id,
+        )
+        .await
     }
 
     async fn parked_rows(&self, sql: &'static str, id: &str) -> Result<Vec<ParkedRow>, ShopError> {
@@ -206,6 +220,7 @@ fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
         decided_at,
         decided_because,
         details_removed_at: time_text(row.try_get(13)?),
+        merchant_told: row.try_get(20)?,
     })
 }
 

@@ -1,11 +1,13 @@
 //! The tables, and how they come to be there exactly once however many processes start together.
 
+use std::cmp::Ordering;
+
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
 
 use super::{Dialect, ShopError};
 
 /// The steps: version N is reached by running step N. Only ever appended to.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
@@ -13,6 +15,7 @@ const STEPS: [&str; 7] = [
     include_str!("schema/v5.sql"),
     include_str!("schema/v6.sql"),
     include_str!("schema/v7.sql"),
+    include_str!("schema/v8.sql"),
 ];
 
 /// Any number; the same in every process that guards this schema.
@@ -53,6 +56,25 @@ pub(super) async fn apply(pool: &AnyPool, dialect: Dialect) -> Result<(), ShopEr
             .map_err(ShopError::during(doing))?;
     }
     tx.commit().await.map_err(ShopError::during(doing))
+}
+
+/// Whether the schema is this build's; nothing is changed.
+///
+/// # Errors
+/// When it is another one, or none.
+pub(super) async fn check(pool: &AnyPool) -> Result<(), ShopError> {
+    let found: i64 =
+        sqlx::query("SELECT version FROM schema_version ORDER BY version DESC LIMIT 1")
+            .fetch_optional(pool)
+            .await
+            .and_then(|row| row.map_or(Ok(0), |row| row.try_get(0)))
+            .map_err(ShopError::during("looking at its schema"))?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    match found.cmp(&known) {
+        Ordering::Less => Err(ShopError::OlderSchema { found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(ShopError::NewerSchema { found, known }),
+    }
 }
 
 async fn version(tx: &mut AnyConnection) -> Result<i64, sqlx::Error> {
@@ -116,7 +138,10 @@ mod tests {
             .unwrap();
         assert_eq!(row.get::<i64, _>(0), 0);
         let mut connection = pool.acquire().await.unwrap();
-        assert_eq!(version(&mut connection).await.unwrap(), 7);
+        assert_eq!(
+            version(&mut connection).await.unwrap(),
+            i64::try_from(STEPS.len()).unwrap()
+        );
     }
     #[tokio::test]
     async fn of_the_settlements_of_version_4_those_of_bound_orders_stay_one_an_order() {

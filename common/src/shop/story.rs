@@ -1,22 +1,24 @@
 //! Everything that the books know about one payment, subscription, case or payout: what a person
-//! needs to answer "what happened to this payment?". No personal data.
+//! needs to answer "what happened to this payment?". No personal data, but for whom an item of a mass
+//! payment pays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::listing::PaymentRow;
 use super::{DecisionRow, ParkedRow, Shop, ShopError, row, time_text};
-use crate::event::PaymentEvent;
+use crate::event::{PaymentEvent, Settled};
 use crate::ids::TxnId;
 use crate::money::Money;
 
 mod effects;
+mod facts;
 mod related;
 mod rows;
 
-pub use rows::{EffectRow, EventRow, MoveRow, NotificationRow, PaymentStory, RelatedRow};
+pub use rows::{EffectRow, EventRow, FactRow, MoveRow, NotificationRow, PaymentStory, RelatedRow};
 
 const DOING: &str = "telling a payment's story";
 
@@ -46,7 +48,7 @@ impl Shop {
 
     /// The story of an id that never reached the books, because of what was decided about it.
     async fn outside_the_books(&self, id: &str) -> Result<Option<PaymentStory>, ShopError> {
-        let decisions = self.decisions(id).await?;
+        let decisions = self.decisions_of(&BTreeSet::from([id]), id).await?;
         let Some(last) = decisions.last() else {
             return Ok(None);
         };
@@ -75,6 +77,7 @@ impl Shop {
             related: Vec::new(),
             outbox_waiting: 0,
             details_removed_at: String::new(),
+            facts: Vec::new(),
             parked: self.parked_about(id).await?,
             decisions,
         }))
@@ -118,7 +121,7 @@ impl Shop {
             .map_or(Ok(0), |row| row.try_get(0))
             .map_err(ShopError::during(DOING))?;
         let ids = named(&payment, &events);
-        let decisions = self.decisions_of(&ids).await?;
+        let decisions = self.decisions_of(&ids, &payment.txn_id).await?;
         let parked = self.parked_of(&ids).await?;
         Ok(PaymentStory {
             details_removed_at: self.details_removed_at(subject).await?,
@@ -130,22 +133,42 @@ impl Shop {
             stock_moves,
             notifications,
             related: self.related(&payment, &events).await?,
+            facts: self.facts(&payment, &events).await?,
             outbox_waiting,
             payment,
         })
     }
 
-    /// What was decided about the messages of every transaction that the story has, by time.
-    async fn decisions_of(&self, ids: &BTreeSet<&str>) -> Result<Vec<DecisionRow>, ShopError> {
+    async fn facts(
+        &self,
+        payment: &PaymentRow,
+        events: &[(PaymentEvent, i64)],
+    ) -> Result<Vec<FactRow>, ShopError> {
+        let events: Vec<&PaymentEvent> = events.iter().map(|(event, _)| event).collect();
+        let named: BTreeSet<_> = facts::order_ids(events.iter().copied()).collect();
+        let registered: HashSet<_> = self.orders(&named).await?.into_keys().collect();
+        Ok(facts::facts(payment, &events, &registered))
+    }
+
+    /// What was decided about the messages of every transaction that the story has, by time. One
+    /// decision is told once, although it stands at each thing that its message tells; best as what
+    /// was decided about `own`.
+    async fn decisions_of(
+        &self,
+        ids: &BTreeSet<&str>,
+        own: &str,
+    ) -> Result<Vec<DecisionRow>, ShopError> {
         let mut decisions: Vec<DecisionRow> = Vec::new();
         for id in ids {
-            for decision in self.decisions(id).await? {
-                if !decisions.contains(&decision) {
-                    decisions.push(decision);
-                }
-            }
+            decisions.extend(self.decisions(id).await?);
         }
-        decisions.sort_by(|a, b| (&a.at, &a.message_id).cmp(&(&b.at, &b.message_id)));
+        let order = |row: &DecisionRow| {
+            let (at, message, stage) = (row.at.clone(), row.message_id.clone(), row.stage.clone());
+            let what = (row.outcome.clone(), row.reason.clone(), row.attempt);
+            (at, message, stage, what)
+        };
+        decisions.sort_by_key(|row| (order(row), row.subject != own, row.txn_id.clone()));
+        decisions.dedup_by_key(|row| order(row));
         Ok(decisions)
     }
 
@@ -236,6 +259,20 @@ fn told(event: &PaymentEvent, applied_at: i64) -> EventRow {
         currency: data
             .gross
             .map_or_else(String::new, |gross| gross.currency().as_str().to_owned()),
+        fee: data.fee.map_or_else(String::new, |fee| fee.to_string()),
+        settled: data
+            .details
+            .settled
+            .as_ref()
+            .map_or_else(String::new, settled),
+    }
+}
+
+/// `65.02 EUR at 0.662793`.
+fn settled(settled: &Settled) -> String {
+    match &settled.exchange_rate {
+        Some(rate) => format!("{} at {rate}", settled.amount),
+        None => settled.amount.to_string(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Which row of the books an event belongs to. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::ShopError;
+use crate::claims::Fingerprint;
 use crate::event::{Environment, EventType, PaymentEvent, Subject};
 use crate::ids::{GatewayId, TxnId};
 
@@ -101,9 +103,10 @@ impl SubjectKey {
     }
 
     fn named(gateway: GatewayId, environment: Environment, kind: &'static str, id: &str) -> Self {
+        let id = bounded(id);
         Self {
             kind,
-            id: id.to_owned(),
+            id: id.clone().into_owned(),
             full: format!("{gateway}:{environment}:{kind}:{id}"),
         }
     }
@@ -124,6 +127,19 @@ impl SubjectKey {
     }
 }
 
+/// The most bytes of an id that stands in an index: `PostgreSQL` takes no more than some 2700 for all
+/// columns of one, and an id that a gateway gives has less than 30.
+const LONGEST: usize = 512;
+
+/// An id as the books can index it, whatever its sender wrote: one that is too long, or has a zero
+/// character, which `PostgreSQL` does not store, becomes `#` and its hash.
+pub(super) fn bounded(id: &str) -> Cow<'_, str> {
+    if id.len() <= LONGEST && !id.contains('\0') {
+        return Cow::Borrowed(id);
+    }
+    Cow::Owned(format!("#{}", Fingerprint::of(id.as_bytes()).as_str()))
+}
+
 impl fmt::Display for SubjectKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.full)
@@ -133,6 +149,17 @@ impl fmt::Display for SubjectKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_that_no_index_takes_becomes_its_hash_and_others_stay() {
+        let usual = "P".repeat(LONGEST);
+        assert_eq!(bounded(&usual), usual);
+        for odd in ["P".repeat(LONGEST + 1), "I-1\0".to_owned()] {
+            let short = bounded(&odd);
+            assert!(short.starts_with('#') && short.len() < 80, "{short}");
+            assert_eq!(short, bounded(&odd), "the same every time");
+        }
+    }
 
     #[test]
     fn a_stored_name_is_read_back_whatever_its_id_holds() {

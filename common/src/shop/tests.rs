@@ -3,7 +3,7 @@
 use super::*;
 use crate::claims::Fingerprint;
 use crate::clock::now;
-use crate::event::{Environment, EventData, EventType, PaymentEvent, Source, Subject};
+use crate::event::{Details, Environment, EventData, EventType, PaymentEvent, Source, Subject};
 use crate::ids::MessageId;
 use crate::money::Money;
 use std::collections::BTreeMap;
@@ -40,6 +40,7 @@ fn event(key: &str, meaning: &str) -> PaymentEvent {
             lines: Vec::new(),
             payer: crate::event::Payer::default(),
             flags: Vec::new(),
+            details: Details::default(),
         },
     }
 }

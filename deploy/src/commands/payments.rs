@@ -11,14 +11,19 @@ use serde::Serialize;
 
 use super::{Context, Exit};
 use crate::operator;
-use crate::output::{Form, write_json, write_rows};
+use crate::output::{Form, cut, write_json, write_rows};
 use crate::story;
+use crate::tooling::operation::warn;
 use crate::wiring::{Books, PaymentQuery};
+
+/// How many rows a list has unless it is asked for more or less.
+const LISTED: u32 = 1000;
 
 /// What can be asked about payments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Every payment, newest first.
+    /// Payments, subscriptions, cases and payouts, newest first; the newest 1000 unless `--limit` says
+    /// otherwise. What is left out is told on the standard error output.
     List {
         /// Only those of this status, such as `completed` or `pending`.
         #[arg(long)]
@@ -102,15 +107,20 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
             flagged,
             limit,
         } => {
+            // What waits for a person is never left out without being asked.
+            let most = limit.or((!flagged).then_some(LISTED));
             let query = PaymentQuery {
                 status,
                 account,
                 kind,
                 flag,
                 flagged,
-                limit,
+                limit: most.map(|most| most.saturating_add(1)),
             };
-            let rows = books.payments(&query).await?;
+            let mut rows = books.payments(&query).await?;
+            if let Some(left_out) = most.and_then(|most| cut(&mut rows, most)) {
+                warn(&left_out);
+            }
             let columns = [
                 "txn_id", "kind", "account", "status", "amount", "currency", "events", "effects",
                 "flags",

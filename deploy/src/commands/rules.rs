@@ -1,4 +1,4 @@
-//! `quittance rules test`: what would become of a notification, said without asking anybody.
+//! `quittance rules test`: what would become of a notification, said without asking the gateway.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,21 @@ use quittance_common::clock;
 use quittance_common::event::Source;
 use quittance_common::gateway;
 use quittance_common::ids::{AccountId, GatewayId, MessageId};
-use quittance_common::notification::{Notification, RawNotification, Reading};
+use quittance_common::notification::{RawNotification, Reading};
 use quittance_common::rules::{Facts, Ruling, built_in};
 use quittance_common::settings::{Account, Settings};
 use serde::Serialize;
 
 use super::{Context, Exit};
 use crate::output::write_rows;
-use crate::wiring;
+use crate::wiring::checks::{self, Judged, Knowledge};
 
 /// What can be asked of the rules.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say what would become of a notification. No server is needed and nothing is changed.
+    /// Say what would become of a notification, if the gateway said that it is genuine. Prices, orders
+    /// and subscriptions are asked of the shop database where it can be opened; without it the answer
+    /// says what was not checked. Nothing is changed.
     Test {
         /// The raw body, as the gateway posted it; line breaks at its end do not count.
         file: PathBuf,
@@ -51,11 +53,11 @@ struct Row {
     checks: Vec<String>,
 }
 
-pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result<Exit> {
+pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Result<Exit> {
     let Command::Test { file, account } = command;
     let settings = context.settings.load()?;
     let body = read_body(&file)?;
-    let rows = foretell(&settings, &account, body)?;
+    let rows = foretell(&settings, &account, body).await?;
     let columns = [
         "event",
         "event_type",
@@ -81,7 +83,11 @@ fn read_body(file: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// What would become of `body`, posted to `account`; one row an event.
-fn foretell(settings: &Settings, account: &AccountId, body: Vec<u8>) -> anyhow::Result<Vec<Row>> {
+async fn foretell(
+    settings: &Settings,
+    account: &AccountId,
+    body: Vec<u8>,
+) -> anyhow::Result<Vec<Row>> {
     let gateway = GatewayId::PayPal;
     let account = settings
         .account(gateway, account)
@@ -108,43 +114,46 @@ fn foretell(settings: &Settings, account: &AccountId, body: Vec<u8>) -> anyhow::
             }]);
         }
     };
-    let numbered = (1..).zip(&notification.readings);
+    let knowledge = Knowledge::of(settings, &notification, account).await;
+    let judged = checks::judge(settings, &notification, account, &knowledge);
+    let numbered = (1..).zip(&notification.readings).enumerate();
     Ok(numbered
-        .map(|(event, reading)| foretell_one(settings, account, &notification, event, reading))
+        .map(|(at, (event, reading))| {
+            let row = Row {
+                event,
+                event_type: reading.event_type.to_string(),
+                key: reading.key.to_string(),
+                outcome: "quarantine",
+                stock: "none",
+                notify: "none",
+                ..Row::default()
+            };
+            let judged = judged.as_ref().map(|judged| judged.get(at));
+            match judged {
+                Ok(Some(judged)) => foretell_one(settings, account, reading, judged, row),
+                Ok(None) => row,
+                Err(refusal) => Row {
+                    checks: refusal.clone(),
+                    ..row
+                },
+            }
+        })
         .collect())
 }
 
+/// What would become of an event that the checks let pass.
 fn foretell_one(
     settings: &Settings,
     account: &Account,
-    notification: &Notification,
-    event: usize,
     reading: &Reading,
+    judged: &Judged,
+    row: Row,
 ) -> Row {
-    let row = Row {
-        event,
-        event_type: reading.event_type.to_string(),
-        key: reading.key.to_string(),
-        outcome: "quarantine",
-        stock: "none",
-        notify: "none",
-        ..Row::default()
-    };
-    let checks = match wiring::checks_without_shop(notification, account) {
-        Ok(checks) => checks,
-        Err(refusal) => {
-            return Row {
-                checks: vec![refusal],
-                ..row
-            };
-        }
-    };
-    let facts = Facts::new(
-        account.gateway,
-        &account.id,
-        reading.event_type,
-        &reading.data,
-    );
+    let mut data = reading.data.clone();
+    if let Some(bought) = &judged.bought {
+        data.lines.clone_from(bought);
+    }
+    let facts = Facts::new(account.gateway, &account.id, reading.event_type, &data);
     let decision = settings.rules.decide(&facts);
     let all = built_in(reading.event_type);
     let when = |allowed: bool, what| if allowed { what } else { "none" };
@@ -153,7 +162,7 @@ fn foretell_one(
         outcome: decision.ruling.action(),
         stock: when(Ruling::moves_stock(decision.ruling), all.stock),
         notify: when(Ruling::tells_customer(decision.ruling), all.notify),
-        checks,
+        checks: judged.checks.clone(),
         ..row
     }
 }
@@ -174,23 +183,31 @@ mod tests {
     const PAYMENT: &str = "txn_id=T1&txn_type=web_accept&payment_status=Completed&mc_gross=9.90\
         &mc_currency=EUR&receiver_email=pay%40shop.example&quantity=1&item_number=";
 
-    fn settings() -> Settings {
+    /// A shop whose database is not there, with further settings.
+    fn settings(more: &str) -> Settings {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(SETTINGS.as_bytes()).unwrap();
+        file.write_all(format!("data_dir = \"/nowhere/at/all\"\n{SETTINGS}{more}").as_bytes())
+            .unwrap();
         Settings::load(Some(file.path()), &BTreeMap::new()).unwrap()
     }
 
-    fn foretold(account: &str, body: &str) -> Vec<Row> {
-        foretell(&settings(), &account.parse().unwrap(), body.into()).unwrap()
+    async fn foretold(account: &str, body: &str) -> Vec<Row> {
+        foretold_by(&settings(""), account, body).await
+    }
+
+    async fn foretold_by(settings: &Settings, account: &str, body: &str) -> Vec<Row> {
+        foretell(settings, &account.parse().unwrap(), body.into())
+            .await
+            .unwrap()
     }
 
     fn outcome(row: &Row) -> (&str, Option<&str>, &str, &str) {
         (row.outcome, row.rule.as_deref(), row.stock, row.notify)
     }
 
-    #[test]
-    fn the_first_rule_that_matches_says_what_would_happen() {
-        let rows = foretold("default", &format!("{PAYMENT}MUG"));
+    #[tokio::test]
+    async fn the_first_rule_that_matches_says_what_would_happen() {
+        let rows = foretold("default", &format!("{PAYMENT}MUG")).await;
         assert_eq!(
             outcome(&rows[0]),
             ("process", Some("rule.2"), "decrement", "none")
@@ -204,28 +221,28 @@ mod tests {
                 .any(|check| check.starts_with("price:")),
             "{rows:?}"
         );
-        let rows = foretold("default", &format!("{PAYMENT}EBOOK-1"));
+        let rows = foretold("default", &format!("{PAYMENT}EBOOK-1")).await;
         assert_eq!(
             outcome(&rows[0]),
             ("record", Some("rule.1"), "none", "none")
         );
         let pending = PAYMENT.replace("Completed", "Pending");
-        let rows = foretold("default", &format!("{pending}MUG"));
+        let rows = foretold("default", &format!("{pending}MUG")).await;
         assert_eq!(
             outcome(&rows[0]),
             ("process", Some("built-in"), "reserve", "pending")
         );
         let signup = "txn_type=subscr_signup&subscr_id=S-1&receiver_email=pay%40shop.example\
             &mc_amount3=5.00&mc_currency=EUR&period3=1+M";
-        let rows = foretold("default", signup);
+        let rows = foretold("default", signup).await;
         assert_eq!(
             outcome(&rows[0]),
             ("ignore", Some("rule.0"), "none", "none")
         );
     }
 
-    #[test]
-    fn what_the_checks_refuse_reaches_no_rule() {
+    #[tokio::test]
+    async fn what_the_checks_refuse_reaches_no_rule() {
         let body = format!("{PAYMENT}MUG");
         let twice = format!("{body}&mc_gross=1.00");
         let play = format!("{body}&test_ipn=1");
@@ -234,17 +251,91 @@ mod tests {
             ("default", &play, "environment_mismatch"),
             ("default", &twice, "ambiguous_field"),
         ] {
-            let rows = foretold(account, body);
+            let rows = foretold(account, body).await;
             assert_eq!(outcome(&rows[0]), ("quarantine", None, "none", "none"));
             assert!(rows[0].checks[0].starts_with(reason), "{rows:?}");
         }
     }
 
-    #[test]
-    fn a_mass_payment_is_one_line_an_item() {
+    const CAREFUL: &str = "[verifier]\norders = \"required\"\n\
+        [orders]\nsecret = \"a secret of the stories\"\n";
+
+    #[tokio::test]
+    async fn the_shops_own_policy_decides_and_what_nobody_could_ask_is_said() {
+        let careful = settings(CAREFUL);
+        let refused = async |body: &str| {
+            let rows = foretold_by(&careful, "default", body).await;
+            assert_eq!(outcome(&rows[0]), ("quarantine", None, "none", "none"));
+            rows[0].checks[0].split(':').next().unwrap().to_owned()
+        };
+        let body = format!("{PAYMENT}MUG");
+        assert_eq!(refused(&body).await, "order_missing");
+        let forged = format!("{body}&custom=q1.1001.990.EUR.AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(refused(&forged).await, "order_signature_invalid");
+        // Whether such an order is registered only the database knows.
+        let named = format!("{body}&invoice=1001");
+        let rows = foretold_by(&careful, "default", &named).await;
+        assert_eq!(rows[0].outcome, "process");
+        let checks = rows[0].checks.join("; ");
+        assert!(
+            checks.contains("price: needs the shop database"),
+            "{checks}"
+        );
+        assert!(
+            checks.contains("not checked: prices, registered orders"),
+            "{checks}"
+        );
+        assert!(!checks.contains("flag:"), "{checks}");
+    }
+
+    #[tokio::test]
+    async fn a_shop_database_that_is_there_is_asked_and_not_changed() {
+        use quittance_common::shop::{ProductRow, Shop};
+
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let text = format!("data_dir = {:?}\n{SETTINGS}", data.to_str().unwrap());
+        let file = folder.path().join("quittance.toml");
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings::load(Some(&file), &BTreeMap::new()).unwrap();
+        let body = format!("{PAYMENT}MUG");
+        let rows = foretold_by(&settings, "default", &body).await;
+        assert!(rows[0].checks.join(";").contains("not checked"), "{rows:?}");
+        assert!(!data.exists(), "asking makes nothing");
+
+        let shop = Shop::open(&settings.shop_database).await.unwrap();
+        let mug = |minor| ProductRow {
+            sku: "MUG".parse().unwrap(),
+            name: "A mug".into(),
+            price: quittance_common::money::Money::from_minor(minor, "EUR".parse().unwrap()),
+            on_hand: 1,
+        };
+        shop.import_products(&[mug(990)], clock::now())
+            .await
+            .unwrap();
+        let rows = foretold_by(&settings, "default", &body).await;
+        assert_eq!(rows[0].outcome, "process");
+        assert_eq!(
+            rows[0].checks,
+            [
+                "environment: passed",
+                "receiver: passed",
+                "price: held against 9.90 EUR"
+            ]
+        );
+        shop.import_products(&[mug(2000)], clock::now())
+            .await
+            .unwrap();
+        let rows = foretold_by(&settings, "default", &body).await;
+        assert_eq!(rows[0].outcome, "quarantine");
+        assert!(rows[0].checks[0].starts_with("amount_mismatch"), "{rows:?}");
+    }
+
+    #[tokio::test]
+    async fn a_mass_payment_is_one_line_an_item() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/paypal/");
         let body = std::fs::read_to_string(format!("{root}masspay_completed.txt")).unwrap();
-        let rows = foretold("default", body.trim_end());
+        let rows = foretold("default", body.trim_end()).await;
         assert!(rows.len() > 1, "{rows:?}");
         for (number, row) in (1..).zip(&rows) {
             assert_eq!(row.event, number);
@@ -252,10 +343,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_account_that_is_not_there_is_said() {
+    #[tokio::test]
+    async fn an_account_that_is_not_there_is_said() {
         let account = "nobody".parse().unwrap();
-        let error = foretell(&settings(), &account, b"txn_id=1".to_vec()).unwrap_err();
+        let error = foretell(&settings(""), &account, b"txn_id=1".to_vec())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("`nobody`"), "{error}");
     }
 

@@ -175,8 +175,8 @@ impl Scene<'_> {
         let rules = &self.terms.rules;
         let Permitted { effects, withheld } =
             policy::permit(effects, self.events, rules, &self.had);
-        for marker in withheld {
-            self.books.note_effect(&marker).await?;
+        for (marker, rule) in withheld {
+            self.books.note_withheld(&marker, &rules.told(rule)).await?;
             self.had.insert(marker);
         }
         Ok(effects)

@@ -203,7 +203,7 @@ async fn a_database_that_is_down_costs_no_attempt_and_stops_the_taking() {
 }
 
 #[tokio::test]
-async fn an_ignored_event_is_settled_counted_and_leaves_no_trace_in_the_books() {
+async fn an_ignored_event_is_settled_counted_and_is_not_in_the_books() {
     use quittance_common::rules::{Criteria, Rule, Rules, Ruling};
     use quittance_common::shop::PaymentFilter;
 
@@ -231,6 +231,11 @@ async fn an_ignored_event_is_settled_counted_and_leaves_no_trace_in_the_books() 
     let payments = shop.payments(&PaymentFilter::default()).await.unwrap();
     assert_eq!((payments.len(), payments[0].events), (1, 1));
     assert_eq!(payments[0].status, "pending");
+    // Whoever asks for it is told which rule it was.
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    let ignored = story.decisions.iter().find(|row| row.outcome == "ignored");
+    let told = ignored.map(|row| row.detail.as_str());
+    assert_eq!(told, Some("rule.0 (event = payment.completed)"));
     let text = prometheus::TextEncoder::new()
         .encode_to_string(&registry.gather())
         .unwrap();
@@ -241,4 +246,47 @@ async fn an_ignored_event_is_settled_counted_and_leaves_no_trace_in_the_books() 
     ] {
         assert!(text.contains(series), "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_done_is_counted_and_not_what_the_event_alone_would_get() {
+    use crate::testing::refund;
+    use quittance_common::rules::{Criteria, Rule, Rules, Ruling};
+
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry, Metrics::duplicates_total().unwrap()).unwrap();
+    let rules = Rules::new(vec![Rule {
+        index: 0,
+        when: Criteria {
+            item: Some("mug".parse().unwrap()),
+            ..Criteria::default()
+        },
+        then: Ruling::Record,
+    }]);
+    let stage =
+        FulfilStage::new(shop.clone(), Arc::new(Notify::new()), metrics).under(Terms::ruled(rules));
+    // The refund names no item: it is about what its payment bought.
+    for event in [event(EventType::Completed, "T", "T"), refund("T", "R", 500)] {
+        let body = event.to_json().unwrap();
+        stage
+            .handle(&message(MessageKind::PaymentV1, 0, body))
+            .await;
+    }
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    for series in [
+        "quittance_rules_total{action=\"record\"} 2",
+        "quittance_rules_total{action=\"process\"} 0",
+    ] {
+        assert!(text.contains(series), "{text}");
+    }
+    let story = shop.payment_story("T").await.unwrap().remove(0);
+    let recorded = story
+        .decisions
+        .iter()
+        .filter(|row| row.outcome == "recorded");
+    assert_eq!(recorded.count(), 2, "{:?}", story.decisions);
 }

@@ -54,6 +54,7 @@ fn decided(message: &str, event: &PaymentEvent, outcome: &'static str) -> NewDec
         detail: String::new(),
         source: None,
         attempt: 0,
+        replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
         parked: (outcome == "refused").then(|| NewParked {

@@ -89,6 +89,7 @@ pub(super) async fn an_old_parked_message_loses_its_bytes_and_keeps_its_reason(s
         detail: "asked 20.00 EUR, paid was 0.05 EUR".into(),
         source: None,
         attempt: 0,
+        replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
         parked: Some(NewParked {

@@ -20,6 +20,7 @@ on_both_engines!(
     two_captures_of_one_order_are_one_payment,
     a_forged_mass_payment_is_one_decision_however_long_it_is,
     a_custom_that_no_database_can_store_blocks_nothing,
+    an_order_in_the_url_of_a_notification_binds_nothing,
 );
 
 async fn start(engine: Engine) -> anyhow::Result<Pipeline> {
@@ -114,6 +115,29 @@ async fn what_was_ordered_leaves_the_shelf_whatever_the_cart_says(
     pipeline.accept(&greedy).await?;
     held(&pipeline, "TXITEM2", "items_mismatch").await?;
     assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
+    Ok(())
+}
+
+/// Trap 41: whoever posts chooses the URL; only the message was verified.
+async fn an_order_in_the_url_of_a_notification_binds_nothing(engine: Engine) -> anyhow::Result<()> {
+    let pipeline = start(engine).await?;
+    order(&pipeline, "add", "1001", "20.00", &["POT=1"]).await?;
+    let body = Ipn::payment("TXURL1", "POT", 1, "20.00").bytes();
+    pipeline.sandbox.register(&body);
+    let path = "/ipn/paypal/default?invoice=1001&custom=1001&item_number=LAST&mc_gross=0.01";
+    assert_eq!(pipeline.post_to(path, &body).await?.status, 200);
+    let payment = pipeline.settled("TXURL1", "completed").await?;
+    assert_eq!(payment["amount"], "20.00");
+    let orders = pipeline.listing(&["orders", "list"]).await?;
+    assert_eq!(orders[0]["settled_by"], "", "{orders:?}");
+    assert_eq!(pipeline.stock("LAST").await?, (1, 0, 0));
+    // The message itself does bind.
+    let named = Ipn::payment("TXURL2", "POT", 1, "20.00").with("invoice", "1001");
+    pipeline.accept(&named).await?;
+    pipeline.settled("TXURL2", "completed").await?;
+    let orders = pipeline.listing(&["orders", "list"]).await?;
+    let settled_by = orders[0]["settled_by"].as_str().unwrap_or_default();
+    assert!(settled_by.ends_with(":TXURL2"), "{orders:?}");
     Ok(())
 }
 

@@ -2,14 +2,15 @@
 
 #![cfg(test)]
 
-mod at_risk;
 mod archive_end;
+mod at_risk;
 mod bindings;
 mod books;
 mod buyer;
 mod cancellations;
 mod checkout;
 mod claims;
+mod clerk;
 mod contract;
 mod crashes;
 mod demo_web;

@@ -44,7 +44,7 @@ pub(crate) async fn start(engine: Engine, more: &[(&str, &str)]) -> anyhow::Resu
 }
 
 /// What the return page says to a program.
-async fn visit(at: SocketAddr, tx: &str) -> anyhow::Result<Value> {
+pub(crate) async fn visit(at: SocketAddr, tx: &str) -> anyhow::Result<Value> {
     let path = format!("/return/paypal/default?tx={tx}&st=Completed&amt=0.01&cc=USD");
     let answer = http::once(at, "GET", &path, "Accept: application/json\r\n", b"").await?;
     assert_eq!(answer.status, 200);

@@ -107,6 +107,17 @@ async fn rules_decide_what_is_ignored_only_recorded_and_done_without_a_mail(
         0
     );
 
+    // Whoever asks is told which rule it was.
+    let signup = &pipeline.listing(&["payments", "show", "S-RULES1"]).await?[0];
+    let decisions = signup["decisions"].as_array().into_iter().flatten();
+    let ignored: Vec<&Value> = decisions
+        .filter(|row| row["outcome"] == "ignored")
+        .collect();
+    assert_eq!(ignored.len(), 1, "{signup}");
+    assert_eq!(ignored[0]["detail"], "rule.0 (event = subscription.*)");
+    let pot = pipeline.quittance(&["payments", "show", "TXRULE1"]).await?;
+    assert!(pot.contains("rule.1 (item = PO*)"), "{pot}");
+
     // What the command foretells is what happened.
     let file = pipeline.world.folder().join("pot.txt");
     std::fs::write(&file, Ipn::payment("TXRULE9", "POT", 1, "20.00").bytes())?;
@@ -116,6 +127,8 @@ async fn rules_decide_what_is_ignored_only_recorded_and_done_without_a_mail(
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["rule"], "rule.1", "{rows:?}");
     assert_eq!(rows[0]["outcome"], "record");
+    let checks = rows[0]["checks"].to_string();
+    assert!(checks.contains("price: held against 20.00 EUR"), "{checks}");
     let table = pipeline.listing(&["config", "check"]).await?;
     let first = table.iter().find(|row| row["rule"] == "rule.0");
     assert_eq!(first.map(|row| &row["action"]), Some(&"ignore".into()));

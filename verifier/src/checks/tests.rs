@@ -11,7 +11,7 @@ mod what_was_bought;
 
 use super::*;
 use quittance_common::claims::Fingerprint;
-use quittance_common::event::{Environment, EventData, OrderRef, Payer, Source, Subject};
+use quittance_common::event::{Details, Environment, EventData, OrderRef, Payer, Source, Subject};
 use quittance_common::ids::{GatewayId, MessageId};
 use quittance_common::notification::Payee;
 use quittance_common::order::signature;
@@ -72,6 +72,7 @@ fn reading(gross: Option<&str>, lines: Vec<Line>) -> Reading {
             lines,
             payer: Payer::default(),
             flags: Vec::new(),
+            details: Details::default(),
         },
         doubts: Vec::new(),
     }

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::super::ReadError;
-use super::amount;
 use super::doubt::Doubt;
 use super::reading::{Context, word};
+use super::{amount, details};
 use crate::event::{EventType, OrderRef, Payer, Subject};
 use crate::key::Identity;
 use crate::notification::Reading;
@@ -114,6 +114,7 @@ fn item(context: &Context<'_>, number: u32) -> Result<Reading, ReadError> {
     data.payer = Payer::default();
     data.order = OrderRef::default();
     data.subscription = None;
+    data.details.payee = details::payee(fields, number);
     let receiver = word(fields.text(&named("receiver_email")));
     let meaning = context
         .meaning(EventType::PayoutItem, &data)

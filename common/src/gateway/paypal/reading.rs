@@ -10,7 +10,7 @@ use super::super::ReadError;
 use super::doubt::Doubt;
 use super::fields::Fields;
 use super::{
-    ambiguity, amount, auction, cart, date, dispute, masspay, party, payment, subscription,
+    ambiguity, amount, auction, cart, date, details, dispute, masspay, party, payment, subscription,
 };
 use crate::event::{Environment, EventData, EventType, OrderRef, Source, Subject};
 use crate::ids::{EventKey, IdError, Reason, TxnId};
@@ -172,6 +172,7 @@ impl<'a> Context<'a> {
             lines: Vec::new(),
             payer: party::payer(fields),
             flags: self.flags(),
+            details: details::read(fields),
         })
     }
 

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use super::Books;
 use crate::ids::AccountId;
+use crate::shop::subject::bounded;
 use crate::shop::{ShopError, SubjectKey, millis};
 
 /// The answer to [`Books::settle_order`].
@@ -96,7 +97,8 @@ impl Books {
     ) -> Result<bool, ShopError> {
         let doing = "noting an invoice";
         // PostgreSQL stores no text with a zero character, and a stranger may send one.
-        let invoice = &*invoice.replace('\0', "\u{fffd}");
+        let invoice = invoice.replace('\0', "\u{fffd}");
+        let invoice = &*bounded(&invoice);
         sqlx::query(
             "INSERT INTO invoice_use (account, invoice, subject, at_ms) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING",

@@ -43,6 +43,7 @@ fn parked(message: &Message, outcome: &'static str, reason: &'static str) -> New
         detail: "asked 20.00 EUR, paid 0.05 EUR".into(),
         source: Some(Source::Ipn),
         attempt: message.headers.attempt,
+        replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
         parked: Some(NewParked {

@@ -28,7 +28,9 @@ impl Shop {
             .map_err(ShopError::during(DOING))?;
         let queued = self
             .rows(
-                "SELECT o.id, o.created_at FROM outbox o WHERE o.subject = $1 \
+                "SELECT o.id, o.created_at, COALESCE(p.reason, ''), COALESCE(p.at_ms, 0) \
+                 FROM outbox o LEFT JOIN parked_message p ON p.message_id = o.id \
+                 AND p.settled_at = 0 WHERE o.subject = $1 \
                  AND o.destination = 'notify' AND NOT EXISTS (SELECT 1 FROM announcement a \
                  WHERE a.message_id = o.id) ORDER BY o.created_at, o.id",
                 subject,
@@ -36,16 +38,21 @@ impl Shop {
             .await?;
         let effects = self.effects_of(subject).await?;
         for row in &queued {
-            let id: String = row.try_get(0).map_err(ShopError::during(DOING))?;
+            let (id, queued_at, reason, parked_at) =
+                read_queued(row).map_err(ShopError::during(DOING))?;
             let kind = effects
                 .iter()
                 .find(|effect| effect.notification_id(subject, &effects) == id);
+            let (outcome, at) = match parked_at {
+                0 => ("queued", queued_at),
+                parked_at => ("given_up", parked_at),
+            };
             rows.push(NotificationRow {
                 kind: kind.map_or_else(String::new, |had| effect_name(&had.full).to_owned()),
                 message_id: id,
-                outcome: "queued".to_owned(),
-                reason: String::new(),
-                at: time_text(row.try_get(1).map_err(ShopError::during(DOING))?),
+                outcome: outcome.to_owned(),
+                reason,
+                at: time_text(at),
             });
         }
         Ok(rows)
@@ -76,6 +83,7 @@ impl Shop {
                 state,
                 at: time_text(had.at),
                 because: had.because.clone(),
+                rule: had.rule.clone(),
             }
         };
         Ok(all.iter().map(told).collect())
@@ -85,7 +93,8 @@ impl Shop {
     async fn effects_of(&self, subject: &str) -> Result<Vec<HadEffect>, ShopError> {
         let rows = self
             .rows(
-                "SELECT effect, event_key, at FROM effect WHERE subject = $1 ORDER BY at, effect",
+                "SELECT effect, event_key, at, rule FROM effect WHERE subject = $1 \
+                 ORDER BY at, effect",
                 subject,
             )
             .await?;
@@ -94,6 +103,7 @@ impl Shop {
                 full: row.try_get(0)?,
                 because: row.try_get(1)?,
                 at: row.try_get(2)?,
+                rule: row.try_get(3)?,
             })
         };
         rows.iter()
@@ -111,6 +121,7 @@ struct HadEffect {
     full: String,
     because: String,
     at: i64,
+    rule: String,
 }
 
 impl HadEffect {
@@ -135,6 +146,17 @@ fn mail_id(subject: &str, effect: &str) -> String {
     MessageId::from_name(&format!("{subject}/{effect}")).to_string()
 }
 
+/// The id of a notification that is neither sent nor skipped, when it was queued, and why and when
+/// it was parked.
+fn read_queued(row: &AnyRow) -> Result<(String, i64, String, i64), sqlx::Error> {
+    Ok((
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+    ))
+}
+
 fn read_notification(row: &AnyRow) -> Result<NotificationRow, sqlx::Error> {
     Ok(NotificationRow {
         message_id: row.try_get(0)?,
@@ -155,6 +177,7 @@ mod tests {
             full: full.into(),
             because: because.into(),
             at: 0,
+            rule: String::new(),
         };
         let all = [
             had("mail_merchant:reversed", "E2"),

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::shop::{DecisionRow, ParkedRow, PaymentRow, ResolutionRow};
 
-/// Everything about one payment: `quittance payments show`.
+/// Everything about one payment: `quittance payments show`. Of personal data it has whom an item of
+/// a mass payment pays, until that is removed because of its age.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PaymentStory {
     /// The row of the list.
@@ -20,7 +21,7 @@ pub struct PaymentStory {
     pub effect_states: Vec<EffectRow>,
     /// Each change of stock.
     pub stock_moves: Vec<MoveRow>,
-    /// Each customer notification, sent, skipped or still queued.
+    /// Each customer notification, sent, skipped, given up or still queued.
     pub notifications: Vec<NotificationRow>,
     /// What belongs to it: refunds, captures, its subscription, its payments, its cases.
     pub related: Vec<RelatedRow>,
@@ -31,6 +32,18 @@ pub struct PaymentStory {
     /// When names, addresses and the like were removed because of their age; blank while they
     /// are there.
     pub details_removed_at: String,
+    /// What else is known about it: what a subscription costs, until when an authorisation can be
+    /// captured, what was settled ...
+    pub facts: Vec<FactRow>,
+}
+
+/// One thing that is known about what a story is about, as its newest word has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FactRow {
+    /// `price`, `capture due`, `invoice` ...
+    pub name: String,
+    /// For people.
+    pub value: String,
 }
 
 /// One event of a story.
@@ -60,6 +73,10 @@ pub struct EventRow {
     pub amount: String,
     /// ISO 4217.
     pub currency: String,
+    /// What the gateway took of it, with its currency.
+    pub fee: String,
+    /// What was booked in the account's own currency, and at which rate; blank without a conversion.
+    pub settled: String,
 }
 
 /// One effect of a story.
@@ -69,12 +86,14 @@ pub struct EffectRow {
     pub effect: String,
     /// What it concerns, where a payment has several: the refund's transaction.
     pub of: String,
-    /// `done`, `withheld` by a rule, or of a notification `queued`, `sent` or `skipped`.
+    /// `done`, `withheld` by a rule, or of a notification `queued`, `sent`, `skipped` or `given_up`.
     pub state: String,
     /// When it was had.
     pub at: String,
     /// The event that brought it about; blank for the clock or an operator.
     pub because: String,
+    /// The rule that withheld it, by its number and what it matched then.
+    pub rule: String,
 }
 
 /// One change of stock of a story.
@@ -97,9 +116,9 @@ pub struct NotificationRow {
     pub message_id: String,
     /// `mail_received` ...
     pub kind: String,
-    /// `queued`, `sent` or `skipped`.
+    /// `queued`, `sent`, `skipped`, or `given_up`: nobody took it, and it waits on `notify.dead`.
     pub outcome: String,
-    /// Why skipped.
+    /// Why skipped or given up.
     pub reason: String,
     /// When.
     pub at: String,

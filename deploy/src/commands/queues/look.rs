@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Context, Exit};
 use super::arguments::{self, Peek};
-use crate::output::write_rows;
+use crate::output::{cut, write_rows};
 use crate::tooling::job::{Job, Sink, Source};
 use crate::tooling::journal::{self, Told};
 use crate::tooling::marking;
@@ -39,7 +39,11 @@ pub(super) async fn peek(
 ) -> anyhow::Result<Exit> {
     let (queue, name) = arguments::queue(&peek.queue, settings)?;
     let limit = usize::try_from(peek.limit).unwrap_or(usize::MAX);
-    let messages = look(queue, &name, &peek.selection, limit, settings).await?;
+    let one_more = limit.saturating_add(1);
+    let mut messages = look(queue, &name, &peek.selection, one_more, settings).await?;
+    if let Some(left_out) = cut(&mut messages, peek.limit) {
+        warn(&left_out);
+    }
     let now = clock::now();
     let row = |message: &Message| {
         let row = Row::of(message, &Subject::of(message, settings), now);

@@ -23,6 +23,35 @@ async fn trap_76_nothing_of_the_url_is_believed_but_the_token() {
     assert_eq!(asked, [format!("cmd=_notify-synch&tx={TX}&at={IDENTITY}")]);
 }
 
+/// The whole address to which a real browser comes back, about another gateway's answer: the fixture
+/// claims that it is paid, the gateway says that it is pending.
+#[tokio::test]
+async fn trap_76_of_a_whole_return_address_only_the_token_is_used() {
+    const ADDRESS: &str = include_str!("../../../../tests/fixtures/paypal/pdt_return_query.txt");
+    let address = ADDRESS.trim_end();
+    let tx = "7QT00000WA0000001";
+    let answer: &'static str = String::leak(PENDING.replace(TX, tx).replace("12.50", "7.25"));
+    let gateway = gateway(Vec::leak(vec![answer])).await;
+    let shop = shop(&gateway.url, 1, &[]);
+    let seen = shop.get(&format!("?{address}"), &[JSON]).await.json();
+    assert_eq!(seen["state"], "pending");
+    assert_eq!(
+        (seen["amount"].as_str(), seen["currency"].as_str()),
+        (Some("7.25"), Some("EUR"))
+    );
+    let asked = gateway.asked.lock().unwrap().clone();
+    assert_eq!(asked, [format!("cmd=_notify-synch&tx={tx}&at={IDENTITY}")]);
+    let published = shop.published();
+    for message in &published {
+        let body = String::from_utf8_lossy(&message.body);
+        assert!(
+            !body.contains("InventedSignature") && !body.contains("12.50"),
+            "{body}"
+        );
+    }
+    assert_eq!(published.len(), 1, "the gateway's answer is evidence");
+}
+
 #[tokio::test]
 async fn trap_78_a_refusal_or_silence_is_never_shown_as_a_failed_payment() {
     for answers in [

@@ -136,7 +136,7 @@ fn the_simulators_percent_u_and_its_date_block_nothing() {
     let data = reading(fixture!("simulator_percent_u")).data;
     assert_eq!(
         data.payer.name.as_deref(),
-        Some("Tom%u00E1%u0161 Doleve%u010D")
+        Some("Me%u010Dislava P%u0159%u00EDkladov%u00E1")
     );
     assert_eq!(data.occurred_at, None);
     assert_eq!(data.lines[0].gross.unwrap().minor(), 934);
@@ -147,6 +147,47 @@ fn a_settled_amount_is_not_taken_for_the_paid_one() {
     let data = reading(fixture!("canceled_reversal_settled")).data;
     assert_eq!(data.gross.unwrap().to_string(), "98.10 SGD");
     assert_eq!(data.lines[0].name, "Bücher für Zoë");
+}
+
+#[test]
+fn what_was_settled_is_kept_for_the_accounts_beside_what_was_paid() {
+    let data = reading(fixture!("canceled_reversal_settled")).data;
+    let settled = data.details.settled.unwrap();
+    assert_eq!(settled.amount.to_string(), "65.02 EUR");
+    assert_eq!(settled.exchange_rate.as_deref(), Some("0.662793"));
+    assert_eq!(data.fee.unwrap().to_string(), "-3.90 SGD");
+}
+
+#[test]
+fn created_and_processed_are_only_noted() {
+    for status in ["Created", "Processed"] {
+        let body = format!(
+            "txn_id=T1&txn_type=express_checkout&payment_status={status}&mc_gross=1.00\
+             &mc_currency=EUR"
+        );
+        let reading = reading(body.as_bytes());
+        assert_eq!(reading.event_type, EventType::Noted, "{status}");
+        assert_eq!(doubts(&reading), [""; 0]);
+    }
+}
+
+#[test]
+fn the_credentials_of_a_subscription_are_in_no_event() {
+    let body = [
+        &fixture!("subscr_signup")[..],
+        b"&username=ada-secret-name&password=ada-secret-word",
+    ]
+    .concat();
+    let body: &'static [u8] = Vec::leak(body);
+    let raw = raw(body, Source::Ipn);
+    let read = crate::gateway::read(&raw, &account()).unwrap();
+    let debug = format!("{read:?}");
+    let verified = crate::notification::Verified::new(&raw, read, Proof(()));
+    let event = verified.into_events().remove(0);
+    let json = String::from_utf8(event.to_json().unwrap()).unwrap();
+    for place in [debug, format!("{event:?}"), json] {
+        assert!(!place.contains("ada-secret"), "{place}");
+    }
 }
 
 #[test]
