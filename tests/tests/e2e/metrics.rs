@@ -272,26 +272,38 @@ fn dashboards() -> anyhow::Result<Vec<(String, Value)>> {
     Ok(all)
 }
 
-/// Every expression of rules and dashboards, with where it stands.
-pub(crate) fn asked_for() -> anyhow::Result<Vec<(String, String)>> {
+/// The expression of every rule.
+pub(crate) fn expressions_of_rules() -> anyhow::Result<Vec<String>> {
+    rules()?
+        .iter()
+        .map(|rule| Ok(rule["expr"].as_str().context("an expr")?.to_owned()))
+        .collect()
+}
+
+/// The queries of every panel.
+pub(crate) fn panels() -> anyhow::Result<Vec<String>> {
+    Ok(queries()?.into_iter().map(|(_, query)| query).collect())
+}
+
+/// The queries of the dashboards, with the file.
+fn queries() -> anyhow::Result<Vec<(String, String)>> {
     let mut all = Vec::new();
-    for rule in rules()? {
-        all.push((
-            "rules.yaml".to_owned(),
-            rule["expr"].as_str().context("an expr")?.to_owned(),
-        ));
-    }
     for (file, dashboard) in dashboards()? {
         for panel in dashboard["panels"].as_array().into_iter().flatten() {
             for target in panel["targets"].as_array().into_iter().flatten() {
-                all.push((
-                    file.clone(),
-                    target["expr"].as_str().context("an expr")?.to_owned(),
-                ));
+                let query = target["expr"].as_str().context("an expr")?;
+                all.push((file.clone(), query.to_owned()));
             }
         }
     }
     Ok(all)
+}
+
+/// Every expression of rules and dashboards, with where it stands.
+pub(crate) fn asked_for() -> anyhow::Result<Vec<(String, String)>> {
+    let rules = expressions_of_rules()?.into_iter();
+    let rules = rules.map(|expression| ("rules.yaml".to_owned(), expression));
+    Ok(rules.chain(queries()?).collect())
 }
 
 /// The names of our metrics, and of the process's own, in a text. Names of recorded series have
