@@ -93,6 +93,10 @@ impl MessageKind {
     }
 }
 
+/// The header that says by which request of a person a message goes on. A hint: the request itself
+/// decides.
+pub const RELEASE_HEADER: &str = "release-id";
+
 /// The headers of design section 5.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -131,6 +135,12 @@ impl Headers {
         BROKER_HEADERS.contains(&name)
             || name.starts_with("x-first-death-")
             || name.starts_with("x-last-death-")
+    }
+
+    /// Whether a person has sent the message once more, by a replay or a release: its time of receipt
+    /// then tells nothing of how long the stages take.
+    pub fn was_sent_again(&self) -> bool {
+        self.replay_id.is_some() || self.other.contains_key(RELEASE_HEADER)
     }
 
     /// The headers as sorted text pairs, the form both engines store. `attempt` is always there.

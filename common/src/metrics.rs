@@ -65,7 +65,7 @@ pub struct Metrics {
     pub duplicates_total: IntCounterVec,
     /// `claims_total{outcome}`: counted by the stages.
     pub claims_total: IntCounterVec,
-    /// `event_age_seconds{stage}`: from receipt to the stage's ack.
+    /// `event_age_seconds{stage}`: from receipt to the stage's ack; of replays and releases not.
     pub event_age_seconds: HistogramVec,
     /// `in_flight{stage}`: messages or requests in hand.
     pub in_flight: IntGaugeVec,

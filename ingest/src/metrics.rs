@@ -1,6 +1,10 @@
 //! What ingest counts.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
+use quittance_common::ids::{AccountId, GatewayId};
 use quittance_common::metrics::{ANSWER_BUCKETS, InFlight, Metrics, PREFIX, counter_vec};
 use quittance_common::settings::Settings;
 use quittance_common::stage::StageName;
@@ -12,6 +16,10 @@ use crate::returns::look::Outcome;
 const ACCEPTED: &str = "accepted";
 /// The label of a gateway or account that is not set: what stands in the URL is no label.
 const UNKNOWN: &str = "unknown";
+/// The most accounts with a label of their own: with `unknown` and [`OTHER`] that makes twenty.
+const MOST_ACCOUNTS: usize = 18;
+/// The label of the accounts beyond those.
+const OTHER: &str = "other";
 
 /// The handles. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +36,8 @@ pub struct IngestMetrics {
     /// The shared metrics.
     pub shared: Metrics,
     in_flight: IntGauge,
+    /// The accounts that have a label of their own: the first of the settings.
+    named: Arc<BTreeSet<(GatewayId, AccountId)>>,
 }
 
 impl IngestMetrics {
@@ -51,8 +61,15 @@ impl IngestMetrics {
         .buckets(ANSWER_BUCKETS.to_vec());
         let ack_seconds = Histogram::with_opts(options)?;
         registry.register(Box::new(ack_seconds.clone()))?;
+        let named: BTreeSet<(GatewayId, AccountId)> = settings
+            .accounts
+            .iter()
+            .take(MOST_ACCOUNTS)
+            .map(|account| (account.gateway, account.id.clone()))
+            .collect();
         for account in &settings.accounts {
-            let (gateway, id) = (account.gateway.as_str(), account.id.as_str());
+            let gateway = account.gateway.as_str();
+            let id = account_label(&named, account.gateway, &account.id);
             received.with_label_values(&[gateway, id, ACCEPTED]);
             for refusal in Refusal::ALL {
                 received.with_label_values(&[gateway, id, refusal.as_label()]);
@@ -86,13 +103,15 @@ impl IngestMetrics {
             lookups,
             shared: shared.clone(),
             in_flight,
+            named: Arc::new(named),
         })
     }
 
     /// Counts one notification; `None` for a URL that is not set.
     pub fn count(&self, route: Option<&Route>, outcome: Result<(), Refusal>) {
         let (gateway, account) = route.map_or((UNKNOWN, UNKNOWN), |route| {
-            (route.gateway.as_str(), route.account.as_str())
+            let account = account_label(&self.named, route.gateway, &route.account);
+            (route.gateway.as_str(), account)
         });
         let outcome = outcome.map_or_else(Refusal::as_label, |()| ACCEPTED);
         self.received
@@ -103,5 +122,66 @@ impl IngestMetrics {
     /// Counts a request in hand for as long as the answer lives.
     pub fn enter(&self) -> InFlight {
         InFlight::enter(self.in_flight.clone())
+    }
+}
+
+/// The label of an account that is set.
+fn account_label<'a>(
+    named: &BTreeSet<(GatewayId, AccountId)>,
+    gateway: GatewayId,
+    account: &'a AccountId,
+) -> &'a str {
+    if named.contains(&(gateway, account.clone())) {
+        account.as_str()
+    } else {
+        OTHER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use quittance_common::queue::QueueNames;
+
+    #[test]
+    fn a_hundred_accounts_have_twenty_labels_and_each_notification_is_counted_under_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("quittance.toml");
+        let mut text = String::new();
+        for number in 0..100 {
+            writeln!(
+                text,
+                "[[account]]\nid = \"shop{number:03}\"\ngateway = \"paypal\"\nreceivers = [\"R{number}\"]"
+            )
+            .unwrap();
+        }
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings::load(Some(&file), &std::collections::BTreeMap::new()).unwrap();
+        let shared = Metrics::new(&QueueNames::default()).unwrap();
+        let metrics = IngestMetrics::register(&shared, &settings).unwrap();
+        for account in &settings.accounts {
+            let route = Route {
+                gateway: account.gateway,
+                account: account.id.clone(),
+            };
+            metrics.count(Some(&route), Ok(()));
+        }
+        metrics.count(None, Err(Refusal::Unknown));
+        let text = shared.render().unwrap();
+        let labels: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("quittance_notifications_received_total"))
+            .filter_map(|line| line.split_once("account=\"")?.1.split('"').next())
+            .collect();
+        assert_eq!(labels.len(), 20, "{labels:?}");
+        let accepted = |account: &str| {
+            format!(
+                "received_total{{account=\"{account}\",gateway=\"paypal\",outcome=\"accepted\"}}"
+            )
+        };
+        assert!(text.contains(&format!("{} 1", accepted("shop017"))));
+        assert!(text.contains(&format!("{} 82", accepted(OTHER))));
     }
 }

@@ -1,16 +1,16 @@
-//! The main rules for a Dockerfile, for machines without a linter.
+//! What we ask of a Dockerfile beyond what a linter asks: bases by digest, a user that is a number,
+//! the dependencies of the lock file, and a binary that was started once.
 
 /// One instruction with its arguments, continued lines joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instruction {
+struct Instruction {
     /// `FROM`, `RUN` ...
-    pub name: String,
+    name: String,
     /// The rest.
-    pub arguments: String,
+    arguments: String,
 }
 
-/// The instructions of a Dockerfile.
-pub fn instructions(text: &str) -> Vec<Instruction> {
+fn instructions(text: &str) -> Vec<Instruction> {
     let mut all = Vec::new();
     let mut whole = String::new();
     for line in text
@@ -56,60 +56,35 @@ pub fn mistakes(text: &str) -> Vec<String> {
                 // By an argument, which is checked above, or from a stage before.
                 let known = image.starts_with("${") || stages.contains(&image);
                 expect(known || is_pinned(image), format!("{image} is not pinned"));
-                if let Some(at) = words
+                let named = words
                     .iter()
-                    .position(|word| word.eq_ignore_ascii_case("as"))
-                {
-                    stages.extend(words.get(at + 1));
-                }
+                    .position(|word| word.eq_ignore_ascii_case("as"));
+                stages.extend(named.and_then(|at| words.get(at + 1)));
             }
-            "RUN" => run(&one.arguments, &mut expect),
-            "ADD" => expect(false, "ADD does more than COPY".into()),
-            "MAINTAINER" => expect(false, "MAINTAINER is no label".into()),
-            "WORKDIR" => expect(one.arguments.starts_with('/'), "a relative WORKDIR".into()),
-            "ENTRYPOINT" | "CMD" => expect(
-                one.arguments.starts_with('['),
-                format!("{} needs a shell, which does not pass signals on", one.name),
-            ),
-            "COPY" => {
-                let from = words.iter().find_map(|word| word.strip_prefix("--from="));
-                let known = from.is_none_or(|from| stages.contains(&from));
-                expect(known, format!("COPY from `{from:?}`, which is no stage"));
-            }
-            "ENV" | "LABEL" | "USER" | "EXPOSE" | "ARG" | "SHELL" => {}
-            other => expect(false, format!("{other} is not known to the checks")),
+            "RUN" => cargo(&one.arguments, &mut expect),
+            _ => {}
         }
     }
-    let of = |name: &str| all.iter().rev().find(|one| one.name == name);
     let last_from = all.iter().rposition(|one| one.name == "FROM");
-    let user = all.iter().rposition(|one| one.name == "USER");
-    let own = user > last_from && of("USER").is_some_and(|user| is_a_plain_user(&user.arguments));
+    let image = all.get(last_from.unwrap_or(0)..).unwrap_or_default();
+    let user = image.iter().rfind(|one| one.name == "USER");
     expect(
-        own,
-        "the last stage runs as root, or as a name that is no number".into(),
+        user.is_some_and(|user| is_a_plain_user(&user.arguments)),
+        "the image runs as root, or as a name that is no number".into(),
     );
-    for once in ["ENTRYPOINT", "CMD"] {
-        let count = all.iter().filter(|one| one.name == once).count();
-        expect(
-            count <= 1,
-            format!("{count} times {once}: only the last counts"),
-        );
-    }
+    let entrypoint = image.iter().find(|one| one.name == "ENTRYPOINT");
+    let program = entrypoint.map_or("", |one| one.arguments.trim_matches(['[', ']']));
+    expect(
+        image
+            .iter()
+            .any(|one| one.name == "RUN" && one.arguments == format!("[{program}, \"--version\"]")),
+        format!("{program} is never started: a library that is missing shows in production"),
+    );
     found
 }
 
-fn run(command: &str, expect: &mut impl FnMut(bool, String)) {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    expect(!words.contains(&"sudo"), "sudo".into());
-    expect(!words.contains(&"cd"), "cd instead of WORKDIR".into());
-    expect(!command.contains('|'), "a pipe hides a failure".into());
-    let fetches = words.iter().any(|word| matches!(*word, "curl" | "wget"));
-    expect(!fetches, "something is fetched that nothing pins".into());
-    if command.contains("apt-get install") {
-        let clean =
-            command.contains("--no-install-recommends") && command.contains("rm -rf /var/lib/apt");
-        expect(clean, "apt-get leaves things behind".into());
-    }
+/// Whatever cargo compiles, it compiles what the lock file says.
+fn cargo(command: &str, expect: &mut impl FnMut(bool, String)) {
     for part in command.split("&&").filter(|part| part.contains("cargo ")) {
         let locked = part.contains("--locked") || part.contains("chef prepare");
         expect(locked, format!("`{}` may take other versions", part.trim()));
@@ -143,7 +118,7 @@ mod tests {
         WORKDIR /src\nCOPY . .\nRUN cargo build --release \\\n    --locked \\\n    # why\n    && strip x\n\
         FROM gcr.io/distroless/cc-debian12:nonroot@sha256:\
         2222222222222222222222222222222222222222222222222222222222222222\nCOPY --from=build /src/x /x\nUSER 65532:65532\n\
-        ENTRYPOINT [\"/x\"]\n";
+        RUN [\"/x\", \"--version\"]\nENTRYPOINT [\"/x\"]\n";
 
     #[test]
     fn nothing_is_wrong_with_a_good_one_and_each_fault_is_found() {
@@ -152,19 +127,14 @@ mod tests {
             ("rust:1.95-slim@sha256:1", "rust@sha256:"),
             ("@sha256:1111", ":1.95 #"),
             ("nonroot@sha256:2222", "nonroot@sha256:zzzz"),
-            ("--from=build", "--from=builder"),
+            ("FROM gcr.io", "FROM builder AS x\nFROM gcr.io"),
             ("USER 65532:65532\n", ""),
             ("USER 65532:65532", "USER 0"),
             ("USER 65532:65532", "USER nonroot"),
-            ("[\"/x\"]", "/x"),
-            ("WORKDIR /src", "WORKDIR src"),
-            ("COPY . .", "ADD . ."),
             ("--locked \\", "\\"),
-            ("&& strip x", "&& cd / && strip x"),
-            ("&& strip x", "&& curl https://x.example | sh"),
-            ("&& strip x", "&& apt-get install -y x"),
             ("&& strip x", "&& cargo install --locked x"),
-            ("ENTRYPOINT", "HEALTHCHECK CMD x\nENTRYPOINT"),
+            ("RUN [\"/x\", \"--version\"]\n", ""),
+            ("RUN [\"/x\"", "RUN [\"/y\""),
         ] {
             assert!(GOOD.contains(good), "{good}");
             let faulty = GOOD.replace(good, bad);

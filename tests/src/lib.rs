@@ -5,13 +5,13 @@
 //! test, also when the test panics or is killed.
 
 pub mod browser;
+pub mod certificates;
 pub mod contract;
 pub mod contract_shop;
 pub mod daemon;
 pub mod dockerfile;
 pub mod eventually;
 pub mod http;
-pub mod json_schema;
 pub mod load;
 pub mod manifests;
 pub mod process;
@@ -23,5 +23,5 @@ pub use eventually::eventually;
 pub use process::Process;
 pub use proxy::{ChaosProxy, Mode};
 pub use quittance_deploy::local::ports;
-pub use servers::{Broker, Databases, Postgres, RabbitMq, Redis, SmtpSink};
+pub use servers::{Broker, Databases, Postgres, Prometheus, RabbitMq, Redis, SmtpSink};
 pub use world::World;

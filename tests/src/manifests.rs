@@ -1,9 +1,9 @@
 //! What is wrong with the Kubernetes objects in `deploy/kubernetes`, across objects and against
 //! the code: schemas catch a misspelt field, these checks catch a right field with a wrong value.
 
-pub mod chart;
 mod flows;
 pub mod kustomize;
+mod mounts;
 mod scaling;
 mod workload;
 
@@ -69,7 +69,7 @@ pub fn check(objects: &[Value]) -> Vec<Finding> {
     let signing = |who: &str| {
         deployments
             .iter()
-            .any(|one| name(one) == who && workload::has_variable(one, ORDERS_SECRET))
+            .any(|one| name(one) == who && mounts::has_variable(one, ORDERS_SECRET))
     };
     report.expect(
         signing("quittance-ingest") == signing("quittance-verifier"),

@@ -1,10 +1,11 @@
-//! Private RabbitMQ, Redis, PostgreSQL and SMTP servers, each on free ports in its own folder.
+//! Private RabbitMQ, Redis, PostgreSQL, Prometheus and SMTP servers, each on free ports in its own folder.
 //!
 //! `start()` gives a server of its own to a test that breaks it. `shared()` gives the one of the
 //! whole run to tests that only use it: from the environment (see the `servers` binary), else
 //! one that is started once in this process.
 
 pub mod postgres;
+pub mod prometheus;
 pub mod rabbitmq;
 pub mod redis;
 pub mod smtp;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 pub use postgres::{Databases, Postgres};
+pub use prometheus::Prometheus;
 pub use rabbitmq::{Broker, RabbitMq};
 pub use redis::Redis;
 pub use smtp::SmtpSink;

@@ -12,7 +12,6 @@ use quittance_common::disposition::Disposition;
 use quittance_common::ids::MessageId;
 use quittance_common::message::{Message, MessageKind};
 use quittance_common::queue::{Destination, Queues};
-use quittance_common::shop::releases::RELEASE_HEADER;
 use quittance_common::stage::{Stage, StageName};
 use tracing::warn;
 
@@ -113,8 +112,7 @@ fn is_first_sight(message: &Message) -> bool {
     let headers = &message.headers;
     headers.attempt == 0
         && headers.reason.is_none()
-        && headers.replay_id.is_none()
-        && !headers.other.contains_key(RELEASE_HEADER)
+        && !headers.was_sent_again()
         && matches!(
             message.kind,
             MessageKind::NotificationV1 | MessageKind::EvidenceV1
@@ -151,7 +149,7 @@ impl<S: Stage> Stage for Archiving<S> {
 mod tests {
     use super::*;
     use quittance_common::ids::{MessageId, Reason};
-    use quittance_common::message::Headers;
+    use quittance_common::message::{Headers, RELEASE_HEADER};
     use quittance_common::queue::embedded::Embedded;
     use quittance_common::queue::{ArchiveLimits, QueueNames};
 

@@ -145,7 +145,8 @@ impl<S: Stage> Performer<S> {
             // Published, but the stage has not finished: the repetition finds that out.
             return self.after_panic(message).await;
         }
-        if let Some(received) = message.headers.received_at {
+        let headers = &message.headers;
+        if let Some(received) = headers.received_at.filter(|_| !headers.was_sent_again()) {
             self.shell
                 .metrics
                 .event_age_seconds

@@ -11,7 +11,7 @@ use super::*;
 use crate::admin::Readiness;
 use crate::disposition::{Disposition, Lot, Wait};
 use crate::ids::{MessageId, Reason};
-use crate::message::{Headers, Message, MessageKind};
+use crate::message::{Headers, Message, MessageKind, RELEASE_HEADER};
 use crate::metrics::Metrics;
 use crate::queue::embedded::Embedded;
 use crate::queue::{Destination, QueueNames, Queues};
@@ -184,6 +184,24 @@ async fn what_is_forwarded_is_published_then_confirmed_then_acked() {
     let text = shell.metrics.render().unwrap();
     assert!(text.contains("quittance_event_age_seconds_count{stage=\"verifier\"} 1"));
     assert!(text.contains("quittance_in_flight{stage=\"verifier\"} 0"));
+}
+
+#[tokio::test]
+async fn what_a_person_sends_again_says_nothing_about_how_long_the_stages_take() {
+    let mut bench = bench(GRACE, always(|_| forward())).await;
+    let mut replayed = message();
+    replayed.headers.replay_id = Some("r1".into());
+    let mut released = message();
+    let release = (RELEASE_HEADER.to_owned(), "1".to_owned());
+    released.headers.other.extend([release]);
+    for sent in [replayed, released, message()] {
+        bench.publish(&sent).await;
+        bench.confirmed.recv().await.unwrap();
+    }
+    let (shell, left, _folder) = bench.stop().await;
+    assert_eq!(left, 0);
+    let text = shell.metrics.render().unwrap();
+    assert!(text.contains("quittance_event_age_seconds_count{stage=\"verifier\"} 1"));
 }
 
 #[tokio::test]

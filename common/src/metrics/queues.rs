@@ -2,7 +2,8 @@
 //!
 //! No broker tells the age of the oldest waiting message of a quorum queue without handing it out.
 //! But a queue is in order: nothing that waits is older than the message that was handed out last,
-//! nor than the moment at which the queue was last seen empty. The later of both is told.
+//! nor than the moment at which the queue was last seen empty. The later of both is told, and nothing
+//! as long as a process knows neither.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,26 +20,38 @@ use crate::queue::{Depth, QueueId, QueueNames, Queues, WorkQueue};
 /// How often the engine is asked; as often as Prometheus usually scrapes.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How old what waits on a queue may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Oldest {
+    /// Nothing waits.
+    Nothing,
+    /// No message that waits was put there before this.
+    NotBefore(Timestamp),
+    /// Messages wait, and this process has neither seen the queue empty nor taken anything from it:
+    /// they may have waited for days. Its own start bounds nothing, or a process that is restarted
+    /// every minute would say for ever that nothing is older than a minute.
+    Unknown,
+}
+
 /// Since when the oldest message of a work queue may be waiting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Since {
     /// The newest moment at which something that has been delivered was put on the queue.
     delivered: Option<Timestamp>,
-    /// When the queue was seen empty last, or was first looked at.
+    /// When the queue was seen empty last.
     empty: Option<Timestamp>,
 }
 
 impl Since {
-    /// Takes note of `ready` messages at `now`; no waiting message is older than the answer.
-    /// `None` when nothing waits.
-    fn seen(&mut self, ready: u64, now: Timestamp) -> Option<Timestamp> {
+    /// Takes note of `ready` messages at `now`.
+    fn seen(&mut self, ready: u64, now: Timestamp) -> Oldest {
         if ready == 0 {
             self.empty = Some(now);
-            return None;
+            return Oldest::Nothing;
         }
-        // A process that has just started knows nothing of the time before.
-        let empty = *self.empty.get_or_insert(now);
-        Some(self.delivered.map_or(empty, |at| at.max(empty)))
+        self.delivered
+            .max(self.empty)
+            .map_or(Oldest::Unknown, Oldest::NotBefore)
     }
 }
 
@@ -54,7 +67,7 @@ impl Waiting {
         });
     }
 
-    fn seen(&self, queue: WorkQueue, ready: u64, now: Timestamp) -> Option<Timestamp> {
+    fn seen(&self, queue: WorkQueue, ready: u64, now: Timestamp) -> Oldest {
         self.with(queue, |since| since.seen(ready, now))
     }
 
@@ -86,7 +99,7 @@ impl QueueGauges {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let gauges = Self {
+        Ok(Self {
             messages: gauge(
                 "queue_messages",
                 "Messages that wait, by queue; the delay queues of a work queue are one.",
@@ -94,13 +107,11 @@ impl QueueGauges {
             consumers: gauge("queue_consumers", "Consumers of a work queue.")?,
             oldest: gauge(
                 "queue_oldest_timestamp_seconds",
-                "No message that waits is older than this; 0 when none waits.",
+                "No message that waits is older than this; 0 when none waits, absent while it is not known.",
             )?,
             names,
             waiting,
-        };
-        gauges.show(&[], clock::now());
-        Ok(gauges)
+        })
     }
 
     /// Asks `queues` until it is dropped. While the engine cannot be asked there are no series:
@@ -136,9 +147,16 @@ impl QueueGauges {
             set(&self.messages, &self.names.name(dead), ready(dead));
             let consumers = found(QueueId::Work(work)).map_or(0, |depth| depth.consumers);
             set(&self.consumers, &name, consumers);
-            let oldest = self.waiting.seen(work, waits, now);
-            let seconds = oldest.map_or(0, Timestamp::as_second);
-            self.oldest.with_label_values(&[&name]).set(seconds);
+            let oldest = match self.waiting.seen(work, waits, now) {
+                Oldest::Nothing => Some(0),
+                Oldest::NotBefore(at) => Some(at.as_second()),
+                Oldest::Unknown => None,
+            };
+            match oldest {
+                Some(seconds) => self.oldest.with_label_values(&[&name]).set(seconds),
+                // An error says that there was no such series.
+                None => self.oldest.remove_label_values(&[&name]).unwrap_or(()),
+            }
         }
         let quarantine = self.names.name(QueueId::Quarantine);
         set(&self.messages, &quarantine, ready(QueueId::Quarantine));
@@ -168,21 +186,51 @@ mod tests {
     #[test]
     fn nothing_waits_longer_than_since_the_queue_was_seen_empty() {
         let mut since = Since::default();
-        assert_eq!(since.seen(0, at(0)), None);
-        assert_eq!(since.seen(3, at(15)), Some(at(0)));
-        assert_eq!(since.seen(9, at(600)), Some(at(0)));
-        assert_eq!(since.seen(0, at(615)), None);
+        assert_eq!(since.seen(0, at(0)), Oldest::Nothing);
+        assert_eq!(since.seen(3, at(15)), Oldest::NotBefore(at(0)));
+        assert_eq!(since.seen(9, at(600)), Oldest::NotBefore(at(0)));
+        assert_eq!(since.seen(0, at(615)), Oldest::Nothing);
+    }
+
+    #[test]
+    fn a_process_that_has_just_started_says_nothing_of_what_waited_before_it() {
+        let names = QueueNames::default();
+        let metrics = Metrics::new(&names).unwrap();
+        let gauges = metrics.watch_queues(&names).unwrap();
+        let verify = |ready| {
+            [Depth {
+                queue: "ipn.verify".into(),
+                ready,
+                unacked: Some(0),
+                consumers: 1,
+            }]
+        };
+        let oldest = "quittance_queue_oldest_timestamp_seconds{queue=\"ipn.verify\"}";
+        let shown = |ready, now| {
+            gauges.show(&verify(ready), now);
+            let text = metrics.render().unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(oldest));
+            line.map(|seconds| seconds.trim().to_owned())
+        };
+        for second in [0, 600, 6_000] {
+            assert_eq!(shown(5, at(second)), None);
+        }
+        metrics.waiting.delivered(WorkQueue::Verify, at(-60));
+        assert_eq!(shown(5, at(6_010)).as_deref(), Some("1799999940"));
+        assert_eq!(shown(0, at(6_020)).as_deref(), Some("0"));
+        assert_eq!(shown(1, at(6_030)).as_deref(), Some("1800006020"));
     }
 
     #[test]
     fn nothing_waits_longer_than_the_message_that_was_handed_out_last() {
         let waiting = Waiting::default();
-        assert_eq!(waiting.seen(WorkQueue::Verify, 5, at(0)), Some(at(0)));
+        assert_eq!(waiting.seen(WorkQueue::Verify, 5, at(0)), Oldest::Unknown);
         waiting.delivered(WorkQueue::Verify, at(40));
         // One that comes back from a delay queue has kept its first time, which says nothing new.
         waiting.delivered(WorkQueue::Verify, at(-9_000));
-        assert_eq!(waiting.seen(WorkQueue::Verify, 5, at(60)), Some(at(40)));
-        assert_eq!(waiting.seen(WorkQueue::Notify, 5, at(60)), Some(at(60)));
+        let oldest = waiting.seen(WorkQueue::Verify, 5, at(60));
+        assert_eq!(oldest, Oldest::NotBefore(at(40)));
+        assert_eq!(waiting.seen(WorkQueue::Notify, 5, at(60)), Oldest::Unknown);
     }
 
     #[test]

@@ -13,13 +13,11 @@ use sqlx::any::AnyRow;
 use super::parked::ParkedRow;
 use super::{Shop, ShopError, millis};
 use crate::ids::{MessageId, Reason};
+pub use crate::message::RELEASE_HEADER;
 use crate::message::{Headers, Message, MessageKind};
 
 /// How long one process may take to publish what it was given.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
-
-/// The header that says by which request a message goes on. A hint: the request itself decides.
-pub const RELEASE_HEADER: &str = "release-id";
 
 /// A person's word that a refusal may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]

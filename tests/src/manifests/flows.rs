@@ -165,6 +165,16 @@ fn narrow(policy: &Value, way: Way, rule: &Value, report: &mut Report) {
         );
     }
     for peer in items(rule, way.peers()) {
+        // An empty selector selects everything.
+        for selector in ["podSelector", "namespaceSelector"] {
+            let labels = peer.get(selector).map(|one| one.get("matchLabels"));
+            let all = labels.is_some_and(|labels| {
+                labels
+                    .and_then(Value::as_object)
+                    .is_none_or(serde_json::Map::is_empty)
+            });
+            report.expect(!all, "wide", format!("{who}: any {selector}"));
+        }
         if let Some(block) = peer.pointer("/ipBlock") {
             let outside: Vec<&str> = items(block, "/except").filter_map(Value::as_str).collect();
             for inner in [
@@ -172,6 +182,7 @@ fn narrow(policy: &Value, way: Way, rule: &Value, report: &mut Report) {
                 "172.16.0.0/12",
                 "192.168.0.0/16",
                 "169.254.0.0/16",
+                "100.64.0.0/10",
             ] {
                 report.expect(
                     outside.contains(&inner),

@@ -1,13 +1,28 @@
 //! How many there are: replicas, autoscalers, disruption budgets, monitors, the broker.
 
-use quittance_common::queue::QueueNames;
+use std::collections::BTreeSet;
+
+use quittance_common::queue::{QueueId, WorkQueue};
+use quittance_common::settings::Settings;
 use serde_json::{Value, json};
 
+use super::workload;
 use super::{Report, exists, items, kind, name, number, of_kind, port_named, selects, text};
 
-/// Deliveries that a consumer may hold: above the defaults of `verifier.concurrency` and of
-/// `fulfiller.concurrency` on its two queues.
-const IN_HAND: i64 = 16;
+/// Which Secret and `ConfigMap` tell KEDA how to ask the broker.
+const KEDA: &str = "quittance-keda";
+
+/// The queues that a Deployment consumes, each with as many deliveries in hand as that setting says.
+fn consumed(who: &str, settings: &Settings) -> (&'static [WorkQueue], i64) {
+    match who {
+        "quittance-verifier" => (&[WorkQueue::Verify], settings.verifier.concurrency.into()),
+        "quittance-fulfiller" => (
+            &[WorkQueue::Fulfil, WorkQueue::Notify],
+            settings.fulfiller.concurrency.into(),
+        ),
+        _ => (&[], 0),
+    }
+}
 
 /// One number has one owner, and one pod may go at a time.
 pub(super) fn check_number(deployment: &Value, objects: &[Value], report: &mut Report) {
@@ -103,31 +118,72 @@ pub(super) fn check(objects: &[Value], report: &mut Report) {
             }
         }
     }
-    for broker in of_kind(objects, "RabbitmqCluster") {
-        let nodes = number(broker, "/spec/replicas").unwrap_or(1);
+    for cluster in of_kind(objects, "RabbitmqCluster") {
+        broker(cluster, report);
+    }
+}
+
+fn broker(broker: &Value, report: &mut Report) {
+    let nodes = number(broker, "/spec/replicas").unwrap_or(1);
+    report.expect(
+        nodes >= 3 && nodes % 2 == 1,
+        "broker",
+        format!("{nodes} nodes"),
+    );
+    let tls_only = broker.pointer("/spec/tls/disableNonTLSListeners") == Some(&json!(true));
+    report.expect(tls_only, "broker", "plain listeners are open");
+    let certificate = !text(broker, "/spec/tls/secretName").is_empty();
+    report.expect(
+        certificate,
+        "broker",
+        "it has no certificate to speak TLS with",
+    );
+    let settings = text(broker, "/spec/rabbitmq/additionalConfig");
+    let minority = settings.contains("cluster_partition_handling = pause_minority");
+    report.expect(
+        minority,
+        "broker",
+        "a partition leaves two halves that diverge",
+    );
+    let apart = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+    let apart =
+        items(broker, apart).any(|term| text(term, "/topologyKey") == "kubernetes.io/hostname");
+    report.expect(apart, "broker", "two of its nodes may share a machine");
+    let memory = |set| text(broker, &format!("/spec/resources/{set}/memory")).to_owned();
+    report.expect(
+        memory("requests") == memory("limits"),
+        "broker",
+        "memory is overcommitted",
+    );
+    restricted(broker, report);
+}
+
+/// The namespace lets no pod in that Pod Security `restricted` forbids, and the operator's own are such.
+fn restricted(broker: &Value, report: &mut Report) {
+    let pod = "/spec/override/statefulSet/spec/template/spec";
+    for (field, right) in [
+        ("runAsNonRoot", json!(true)),
+        ("seccompProfile", json!({"type": "RuntimeDefault"})),
+    ] {
+        let found = broker.pointer(&format!("{pod}/securityContext/{field}"));
         report.expect(
-            nodes >= 3 && nodes % 2 == 1,
+            found == Some(&right),
             "broker",
-            format!("{nodes} nodes"),
+            format!("{field} is {found:?}"),
         );
-        let tls_only = broker.pointer("/spec/tls/disableNonTLSListeners") == Some(&json!(true));
-        report.expect(tls_only, "broker", "plain listeners are open");
-        let settings = text(broker, "/spec/rabbitmq/additionalConfig");
-        let minority = settings.contains("cluster_partition_handling = pause_minority");
+    }
+    for (list, container) in [
+        ("initContainers", "setup-container"),
+        ("containers", "rabbitmq"),
+    ] {
+        let right = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+        let found = items(broker, &format!("{pod}/{list}"))
+            .find(|one| text(one, "/name") == container)
+            .and_then(|one| one.get("securityContext"));
         report.expect(
-            minority,
+            found == Some(&right),
             "broker",
-            "a partition leaves two halves that diverge",
-        );
-        let apart = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-        let apart =
-            items(broker, apart).any(|term| text(term, "/topologyKey") == "kubernetes.io/hostname");
-        report.expect(apart, "broker", "two of its nodes may share a machine");
-        let memory = |set| text(broker, &format!("/spec/resources/{set}/memory")).to_owned();
-        report.expect(
-            memory("requests") == memory("limits"),
-            "broker",
-            "memory is overcommitted",
+            format!("{container} may do {found:?}"),
         );
     }
 }
@@ -157,14 +213,29 @@ fn scaled_object(scaled: &Value, objects: &[Value], report: &mut Report) {
         "fallback",
         format!("{who} shrinks when the broker does not answer"),
     );
-    let names = QueueNames::default();
+    let target = text(scaled, "/spec/scaleTargetRef/name");
+    let settings = of_kind(objects, "Deployment")
+        .find(|one| name(one) == target)
+        .and_then(|one| workload::settings(one, objects).ok());
+    let Some(settings) = settings else {
+        // Told as `scale-target` or `settings`.
+        return;
+    };
+    let (queues, in_hand) = consumed(target, &settings);
+    let names = settings.queue_names();
+    let needed: BTreeSet<String> = queues
+        .iter()
+        .map(|queue| names.name(QueueId::Work(*queue)))
+        .collect();
+    let asked: BTreeSet<String> = items(scaled, "/spec/triggers")
+        .map(|trigger| text(trigger, "/metadata/queueName").to_owned())
+        .collect();
+    report.expect(
+        asked == needed,
+        "queue",
+        format!("{who} looks at {asked:?}, and {target} consumes {needed:?}"),
+    );
     for trigger in items(scaled, "/spec/triggers") {
-        let queue = text(trigger, "/metadata/queueName");
-        report.expect(
-            names.parse(queue).is_some(),
-            "queue",
-            format!("{who}: no queue `{queue}`"),
-        );
         let http = text(trigger, "/metadata/protocol") == "http";
         report.expect(
             http,
@@ -172,24 +243,50 @@ fn scaled_object(scaled: &Value, objects: &[Value], report: &mut Report) {
             format!("{who} does not see what is in hand"),
         );
         let value: i64 = text(trigger, "/metadata/value").parse().unwrap_or(0);
-        report.expect(value > IN_HAND, "queue-length", format!("{who}: {value}"));
-        let access = text(trigger, "/authenticationRef/name");
-        let there = of_kind(objects, "TriggerAuthentication").find(|one| name(one) == access);
         report.expect(
-            there.is_some(),
-            "scaler-access",
-            format!("{who}: no `{access}`"),
+            value > in_hand,
+            "queue-length",
+            format!("{who}: {value}, and {in_hand} are in hand of one pod"),
         );
-        for parameter in ["host", "username", "password", "ca"] {
-            let given = there
-                .into_iter()
-                .flat_map(|one| items(one, "/spec/secretTargetRef"))
-                .any(|one| text(one, "/parameter") == parameter);
-            report.expect(
-                given,
-                "scaler-access",
-                format!("{access} gives no {parameter}"),
-            );
-        }
+        access(trigger, objects, report);
     }
+}
+
+/// Whether KEDA gets what it needs to ask the broker over TLS.
+fn access(trigger: &Value, objects: &[Value], report: &mut Report) {
+    let access = text(trigger, "/authenticationRef/name");
+    let there = of_kind(objects, "TriggerAuthentication").find(|one| name(one) == access);
+    report.expect(
+        there.is_some(),
+        "scaler-access",
+        format!("there is no `{access}`"),
+    );
+    // Without `tls` the scaler does not look at `ca`.
+    for (from, parameter) in [
+        ("secretTargetRef", "host"),
+        ("secretTargetRef", "username"),
+        ("secretTargetRef", "password"),
+        ("secretTargetRef", "ca"),
+        ("configMapTargetRef", "tls"),
+    ] {
+        let given = there
+            .into_iter()
+            .flat_map(|one| items(one, &format!("/spec/{from}")))
+            .any(|one| {
+                text(one, "/parameter") == parameter
+                    && text(one, "/name") == KEDA
+                    && text(one, "/key") == parameter
+            });
+        report.expect(
+            given,
+            "scaler-access",
+            format!("{access} gives no {parameter} of {KEDA}"),
+        );
+    }
+    let map = of_kind(objects, "ConfigMap").find(|one| name(one) == KEDA);
+    report.expect(
+        map.is_some_and(|map| text(map, "/data/tls") == "enable"),
+        "scaler-access",
+        "KEDA is not told to speak TLS",
+    );
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quittance_common::settings::{Settings, keys};
+use quittance_common::settings::Settings;
 use serde_json::{Value, json};
 
+use super::mounts::{self, variables};
 use super::{Report, exists, items, kind, name, number, of_kind, port_named, selects, text};
 
 const POD: &str = "/spec/template/spec";
@@ -57,8 +58,7 @@ pub(super) fn check(deployment: &Value, objects: &[Value], report: &mut Report) 
         "priority",
         format!("{who}: there is no `{class}`"),
     );
-    volumes(deployment, objects, report);
-    environment(deployment, report);
+    mounts::check(deployment, objects, report);
     match settings(deployment, objects) {
         Ok(settings) => against_settings(deployment, &settings, report),
         Err(error) => report.expect(false, "settings", format!("{who}: {error}")),
@@ -86,8 +86,7 @@ pub(super) fn check_job(job: &Value, objects: &[Value], report: &mut Report) {
         "service-account",
         format!("{who}: there is no `{account}`"),
     );
-    volumes(job, objects, report);
-    environment(job, report);
+    mounts::check(job, objects, report);
     if let Err(error) = settings(job, objects) {
         report.expect(false, "settings", format!("{who}: {error}"));
     }
@@ -125,7 +124,7 @@ fn probes(deployment: &Value, report: &mut Report) {
 
 /// Values that have one right answer.
 fn fixed_values(deployment: &Value, report: &mut Report) {
-    let right: [(&str, String, Value); 15] = [
+    let right: [(&str, String, Value); 17] = [
         (
             "rollout",
             "/spec/strategy/type".into(),
@@ -155,6 +154,17 @@ fn fixed_values(deployment: &Value, report: &mut Report) {
         (
             "security",
             format!("{POD}/securityContext/runAsUser"),
+            json!(65532),
+        ),
+        (
+            "security",
+            format!("{POD}/securityContext/runAsGroup"),
+            json!(65532),
+        ),
+        // Secrets are mounted for their group, which is this.
+        (
+            "security",
+            format!("{POD}/securityContext/fsGroup"),
             json!(65532),
         ),
         (
@@ -252,121 +262,6 @@ fn image(deployment: &Value, objects: &[Value], report: &mut Report) {
     );
 }
 
-fn volumes(deployment: &Value, objects: &[Value], report: &mut Report) {
-    let who = name(deployment);
-    let volumes: Vec<&Value> = items(deployment, "/spec/template/spec/volumes").collect();
-    for mount in items(deployment, "/spec/template/spec/containers/0/volumeMounts") {
-        let wanted = text(mount, "/name");
-        let there = volumes.iter().any(|volume| text(volume, "/name") == wanted);
-        report.expect(
-            there,
-            "volume",
-            format!("{who} mounts `{wanted}`, which is no volume"),
-        );
-        // A file mounted alone is never renewed.
-        let alone = mount.get("subPath").is_some();
-        report.expect(
-            !alone,
-            "volume",
-            format!("{who} mounts `{wanted}` by subPath"),
-        );
-    }
-    for volume in volumes {
-        if let Some(map) = volume.pointer("/configMap/name").and_then(Value::as_str) {
-            let there = exists(objects, "ConfigMap", map);
-            report.expect(there, "config-map", format!("{who}: there is no `{map}`"));
-        }
-        if volume.get("secret").is_some() {
-            let secret = text(volume, "/secret/secretName");
-            report.expect(
-                secret == who,
-                "secret",
-                format!("{who} mounts the Secret `{secret}`"),
-            );
-            let readable =
-                number(volume, "/secret/defaultMode").is_some_and(|mode| mode % 0o10 == 0);
-            report.expect(
-                readable,
-                "secret",
-                format!("{who}: everybody may read the Secret"),
-            );
-        }
-        if let Some(scratch) = volume.get("emptyDir") {
-            report.expect(
-                !text(scratch, "/sizeLimit").is_empty(),
-                "volume",
-                format!("{who}: a scratch folder without a limit"),
-            );
-        }
-    }
-}
-
-/// Every variable is a key that exists; secrets come from files that are mounted.
-fn environment(deployment: &Value, report: &mut Report) {
-    let who = name(deployment);
-    let files: Vec<String> = items(deployment, "/spec/template/spec/volumes")
-        .filter(|volume| volume.get("secret").is_some())
-        .flat_map(|volume| items(volume, "/secret/items"))
-        .map(|item| format!("/run/secrets/quittance/{}", text(item, "/path")))
-        .collect();
-    let needed: &[&str] = match who {
-        "quittance-ingest" => &[
-            "cluster.amqp_url",
-            "cluster.redis_url",
-            "shop_database",
-            "pdt.cookie_secret",
-            "account.0.pdt_token",
-        ],
-        "quittance-verifier" => &["cluster.amqp_url", "cluster.redis_url", "shop_database"],
-        "quittance-topology" => &["cluster.amqp_url", "cluster.management_url"],
-        _ => &["cluster.amqp_url", "shop_database", "notify.smtp_url"],
-    };
-    let mut found = Vec::new();
-    for (variable, value) in variables(deployment) {
-        if variable == "QUITTANCE_CONFIG" {
-            continue;
-        }
-        let by_file = variable.ends_with("_FILE");
-        if by_file {
-            let mounted = files.iter().any(|file| *file == value);
-            report.expect(mounted, "secret", format!("{who}: {value} is not mounted"));
-        }
-        let key = key_of(variable.trim_end_matches("_FILE"));
-        let Some(known) = keys::find(&key) else {
-            report.expect(false, "variable", format!("{who}: {variable} sets no key"));
-            continue;
-        };
-        report.expect(
-            known.secret == by_file,
-            "secret",
-            format!("{who}: {variable}"),
-        );
-        found.push(key);
-    }
-    for key in needed {
-        let set = found.iter().any(|one| one == key);
-        report.expect(set, "secret", format!("{who}: nothing sets {key}"));
-    }
-}
-
-/// Whether a container is given that variable.
-pub(super) fn has_variable(deployment: &Value, called: &str) -> bool {
-    variables(deployment).any(|(variable, _)| variable == called)
-}
-
-fn variables(deployment: &Value) -> impl Iterator<Item = (&str, &str)> {
-    items(deployment, "/spec/template/spec/containers/0/env")
-        .map(|variable| (text(variable, "/name"), text(variable, "/value")))
-}
-
-/// `QUITTANCE_CLUSTER__AMQP_URL` → `cluster.amqp_url`.
-fn key_of(variable: &str) -> String {
-    variable
-        .trim_start_matches("QUITTANCE_")
-        .to_lowercase()
-        .replace("__", ".")
-}
-
 /// What a secret may look like.
 fn stand_in(variable: &str) -> &'static str {
     match variable {
@@ -381,7 +276,7 @@ fn stand_in(variable: &str) -> &'static str {
 
 /// The settings as the process would read them, with stand-ins for the secrets that it has, and for
 /// no others.
-fn settings(deployment: &Value, objects: &[Value]) -> anyhow::Result<Settings> {
+pub(super) fn settings(deployment: &Value, objects: &[Value]) -> anyhow::Result<Settings> {
     let mut environment = BTreeMap::new();
     let mut file = SETTINGS;
     for (variable, value) in variables(deployment) {

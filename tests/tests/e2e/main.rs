@@ -26,6 +26,7 @@ mod notices;
 mod orders;
 mod own_broker;
 mod packaging;
+mod panels;
 mod payments;
 mod pipeline;
 mod rabbitmq;

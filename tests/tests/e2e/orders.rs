@@ -197,6 +197,10 @@ async fn a_quarantined_payment_goes_on_when_a_person_says_so(engine: Engine) -> 
     let said = pipeline.quittance(&because).await?;
     assert!(said.contains("by kim"), "{said}");
     let payment = pipeline.settled("TXREL1", "completed").await?;
+    pipeline.drained().await?;
+    // It has waited for a person, which tells nothing of how long the stages take.
+    let timed = pipeline.metric("quittance_event_age_seconds_count", &["\"fulfiller\""]);
+    assert_eq!(timed.await, 0);
     for flag in ["released", "amount_mismatch"] {
         assert!(has(&payment["flags"], flag), "{payment}");
     }

@@ -1,6 +1,8 @@
 //! Stories of a broker that restarts, blocks or goes away: `503` while it cannot keep a message,
 //! `200` again within five seconds of its return, and nothing acknowledged is lost.
 
+mod tls;
+
 use std::time::Duration;
 
 use quittance_deploy::demo::body::Ipn;

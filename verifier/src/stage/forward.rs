@@ -9,6 +9,7 @@ use quittance_common::event::{self, PaymentEvent};
 use quittance_common::ids::Reason;
 use quittance_common::message::{Headers, Message, MessageKind};
 use quittance_common::queue::{Destination, QueueId, WorkQueue};
+use quittance_common::shop::releases::RELEASE_HEADER;
 use quittance_common::{clock, failpoint};
 use tracing::{info, warn};
 
@@ -152,6 +153,13 @@ fn envelope(event: &PaymentEvent, message: &Message) -> Result<Message, Decision
             received_at: Some(event.received_at),
             replay_id: message.headers.replay_id.clone(),
             traceparent: message.headers.traceparent.clone(),
+            other: message
+                .headers
+                .other
+                .get_key_value(RELEASE_HEADER)
+                .map(|(name, release)| (name.clone(), release.clone()))
+                .into_iter()
+                .collect(),
             ..Headers::default()
         },
         body: Bytes::from(body),
