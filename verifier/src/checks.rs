@@ -19,14 +19,12 @@ use quittance_common::ids::{OrderId, Reason, Sku};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
 use quittance_common::order::{Order, signature};
+use quittance_common::refusal::{RELEASED, RefusalCode};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use secrecy::SecretString;
 
 pub use payee::environment;
 use price::Expectation;
-
-/// The flag of an event of which a refusal was waived; the reason stands beside it.
-const RELEASED: &str = "released";
 
 /// Why a genuine notification must not have an effect without a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +40,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+    fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
         Self {
-            reason: Reason::of(reason),
+            reason: code.reason(),
             detail: detail.into(),
             expected: None,
             found: None,
@@ -191,10 +189,9 @@ fn check_reading(
     for doubt in &reading.doubts {
         notes.judge::<()>(Err(Refusal {
             reason: doubt.clone(),
-            ..Refusal::new(
-                "",
-                "the message is genuine, and this build cannot tell what it means",
-            )
+            detail: "the message is genuine, and this build cannot tell what it means".to_owned(),
+            expected: None,
+            found: None,
         }))?;
     }
     let data = &reading.data;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
-use quittance_common::shop::flags::is_told;
+use quittance_common::shop::flags::told;
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{Books, Hold, Movement, PaymentRecord, Verdict};
 
@@ -213,10 +213,9 @@ impl Scene<'_> {
             .flatten()
             .map(|(flag, _)| *flag)
             .collect();
-        let once = flags.iter().filter(|flag| !each.contains(flag.as_str()));
-        let reasons: BTreeSet<String> = once
-            .filter(|flag| is_told(flag))
-            .cloned()
+        let reasons: BTreeSet<String> = told(flags)
+            .filter(|flag| !each.contains(flag))
+            .map(str::to_owned)
             .chain(
                 raised
                     .into_iter()

@@ -9,6 +9,7 @@ use quittance_common::event::{EventData, EventType};
 use quittance_common::ids::{OrderId, Reason};
 use quittance_common::money::Money;
 use quittance_common::order::Quantities;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::Unmatched;
 use quittance_common::status::TxnType;
 
@@ -77,11 +78,11 @@ impl Expectation {
 pub(super) fn incoming(event_type: EventType, gross: Option<Money>) -> Result<Money, Refusal> {
     match gross {
         None => Err(Refusal::new(
-            "missing_amount",
+            RefusalCode::MissingAmount,
             "the message names no amount",
         )),
         Some(gross) if gross.minor() <= 0 => Err(Refusal::new(
-            "amount_not_positive",
+            RefusalCode::AmountNotPositive,
             format!("a {event_type} of {gross} is no money coming in"),
         )
         .compared(&"more than zero", &gross)),
@@ -122,7 +123,7 @@ pub(super) fn amount(
         Err(Refusal::new(reason, detail).compared(&total, &gross))
     };
     if total.currency() != gross.currency() {
-        return refusal("currency_mismatch");
+        return refusal(RefusalCode::CurrencyMismatch);
     }
     let missing = total.minor().saturating_sub(gross.minor());
     if let Some(unmatched) = expected.partly
@@ -137,6 +138,6 @@ pub(super) fn amount(
             Ok(Some(Reason::of("underpaid_within_tolerance")))
         }
         Ordering::Less if is_capture => Ok(Some(Reason::of("partial_capture"))),
-        Ordering::Less => refusal("amount_mismatch"),
+        Ordering::Less => refusal(RefusalCode::AmountMismatch),
     }
 }
