@@ -19,7 +19,7 @@ mod kind;
 mod wire;
 
 pub use kind::{Environment, EventType, Source};
-pub use wire::{CONTENT_TYPE, EventError};
+pub use wire::{CONTENT_TYPE, EventError, InTheBooks};
 
 /// What an event is about: the thing whose events are folded together, whatever their order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ use tokio::sync::OnceCell;
 
 use crate::settings::ShopDatabase;
 pub use availability::Availability;
-pub use books::{Books, PaymentRecord, Recorded, Settlement};
+pub use books::{Asked, AskedLines, Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};
 pub use catalogue::{ProductRow, StockRow};
 pub use decisions::{DecisionRow, NewDecision, NewParked};
@@ -56,7 +56,7 @@ pub use parked::{ParkedRow, ParkedState};
 pub use releases::{NewRelease, ReleaseOutcome};
 pub use resolution::{NewResolution, ResolutionRow, Verdict};
 pub use retention::Removed;
-pub use stock::{Hold, Movement};
+pub use stock::{Hold, LineHold, Movement};
 pub use story::PaymentStory;
 pub use subject::SubjectKey;
 

@@ -2,7 +2,7 @@
 //! everything that follows from it done, in one transaction. Exactly once, whatever is repeated.
 
 use jiff::Timestamp;
-use quittance_common::event::PaymentEvent;
+use quittance_common::event::{InTheBooks, PaymentEvent};
 use quittance_common::failpoint;
 use quittance_common::rules::Facts;
 use quittance_common::shop::reservation::EXPIRED;
@@ -107,7 +107,7 @@ pub async fn apply_under(
     if terms.tell_merchant && ruling.tells_shop() {
         scene.tell_merchant(&record.flags).await?;
     }
-    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
+    let (done, refused, sold) = (std::mem::take(&mut scene.done), scene.refused, scene.sold);
     books.save(&record).await?;
     // The subscription or case that the payment's event tells about as well.
     if let Some(other) = SubjectKey::about(event) {
@@ -121,9 +121,13 @@ pub async fn apply_under(
             flags: &record.flags,
             refused,
             settles: payment.settles.as_deref(),
+            payment: (kind == "payment").then(|| InTheBooks {
+                id: books.subject().to_string(),
+                sold,
+            }),
         };
         books
-            .enqueue(&published::for_the_shop(event, standing)?)
+            .enqueue(&published::for_the_shop(event, &standing)?)
             .await?;
     }
     failpoint::hit("fulfiller.before_commit");
@@ -185,6 +189,12 @@ pub async fn release_stale(
         done.push(Done { effect, count });
     }
     let mut flags = payment.flags.clone();
+    flags.extend(books.stock_flags().await?);
+    flags.extend(
+        scene::pending_against(&mut books, &payment)
+            .await?
+            .map(str::to_owned),
+    );
     if payment.status == Status::Pending {
         flags.insert(EXPIRED.to_owned());
     }

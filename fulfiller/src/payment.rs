@@ -37,7 +37,7 @@ use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
 pub(crate) use standing::Incoming;
 pub use standing::{
     INVOICE_ALREADY_PAID, ORDER_ALREADY_PAID, ORDER_CANCELLED, OrderState, PAID_AFTER_DENIED,
-    PENDING_FOR_CANCELLED, Standing, awaits_a_decision,
+    PENDING_FOR_CANCELLED, PENDING_FOR_PAID, Standing, awaits_a_decision,
 };
 pub use status::Status;
 
@@ -57,7 +57,7 @@ pub struct Payment {
     /// The order that this payment settles: the one that the checks bound it to; only when it is
     /// paid and not one of a series (renewals repeat the first payment's order).
     pub settles: Option<String>,
-    /// The order that it was bound to, whatever speaks against it.
+    /// The order that it was bound to, whatever speaks against it, and paid or not yet.
     pub(crate) claims: Option<String>,
     /// The invoice of a paid one that no check has bound to an order.
     pub(crate) invoice: Option<String>,
@@ -151,7 +151,8 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
         status,
         standing,
         money: standing.money(&completed, &sound),
-        claims: bound(&completed, &mut BTreeSet::new()),
+        claims: bound(&completed, &mut BTreeSet::new())
+            .or_else(|| bound(&pending, &mut BTreeSet::new())),
         invoice: invoice(&sound),
         raised: raised(&sorted),
         gross,

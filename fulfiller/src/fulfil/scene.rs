@@ -1,19 +1,20 @@
 //! The effects of one payment, had within the transaction of one event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
 use quittance_common::shop::flags::told;
 use quittance_common::shop::reservation::EXPIRED;
-use quittance_common::shop::{Books, Hold, Movement, PaymentRecord, Verdict};
+use quittance_common::shop::{Absorbed, Books, Hold, Movement, PaymentRecord, ShopError, Verdict};
 
 use super::{ApplyError, Done};
 use crate::announcement::{self, Announcement, News};
 use crate::payment::{
-    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, Payment, Status,
+    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, PENDING_FOR_PAID, Payment,
+    Status,
 };
-use crate::policy::{self, Permitted, has_moved};
+use crate::policy::{self, Permitted, has_moved, is_settled};
 use crate::terms::{StockBy, Terms};
 
 /// That the merchant was told of a flag, as an effect.
@@ -35,6 +36,19 @@ pub(super) struct Scene<'a> {
     pub(super) done: Vec<Done>,
     /// Whether the payment may not be taken for its order's.
     pub(super) refused: bool,
+    /// Whether goods of the payment were sold by this event.
+    pub(super) sold: bool,
+    before: Before,
+    /// Rows that are a part of the payment's from now on.
+    absorbed: Vec<Absorbed>,
+}
+
+/// What was sold of the payment before this event.
+struct Before {
+    /// Whether the buyer was thanked, or a rule kept that from him: so once when it is sold.
+    thanked: bool,
+    /// How many of each item.
+    sold: BTreeMap<String, i64>,
 }
 
 impl<'a> Scene<'a> {
@@ -48,6 +62,13 @@ impl<'a> Scene<'a> {
         events: &'a [PaymentEvent],
     ) -> Result<Self, ApplyError> {
         let had = books.effects().await?;
+        let absorbed = books.take_absorbed();
+        let mut sold = books.sold().await?;
+        for (sku, count) in absorbed.iter().flat_map(|part| &part.sold) {
+            let all = sold.entry(sku.clone()).or_default();
+            *all = all.saturating_add(*count);
+        }
+        let thanked = is_settled(&had, &News::Received.effect());
         Ok(Self {
             books,
             terms,
@@ -58,6 +79,9 @@ impl<'a> Scene<'a> {
             had,
             done: Vec::new(),
             refused: false,
+            sold: false,
+            before: Before { thanked, sold },
+            absorbed,
         })
     }
 }
@@ -80,12 +104,14 @@ impl Scene<'_> {
             }
             None => false,
         };
-        if self.terms.stock == StockBy::Http {
-            for part in self.books.take_absorbed() {
+        for part in std::mem::take(&mut self.absorbed) {
+            self.books.give_back(&part.lines).await?;
+            if self.terms.stock == StockBy::Http {
                 self.give_up(&part).await?;
             }
         }
         self.carry_out(!refused).await?;
+        self.sold = self.has_sold().await?;
         let mut flags = self.payment.flags.clone();
         flags.extend(against.map(str::to_owned));
         flags.extend(is_repeated.then(|| INVOICE_ALREADY_PAID.to_owned()));
@@ -122,14 +148,37 @@ impl Scene<'_> {
         {
             return Ok(Some(ORDER_ALREADY_PAID));
         }
-        Ok(None)
+        Ok(pending_against(self.books, payment).await?)
+    }
+
+    /// Whether this event is the one that sold goods of the payment: the first with which it counted
+    /// as paid, or one that brought further goods. Not of a payment that was given back by then.
+    async fn has_sold(&mut self) -> Result<bool, ApplyError> {
+        if self.refused || !self.payment.is_paid() || self.payment.status == Status::Refunded {
+            return Ok(false);
+        }
+        let sold = self.books.sold().await?;
+        let before = &self.before;
+        let is_first = !before.thanked && is_settled(&self.had, &News::Received.effect());
+        let has_grown = sold
+            .iter()
+            .any(|(sku, count)| *count > before.sold.get(sku).copied().unwrap_or_default());
+        Ok(is_first || has_grown)
     }
 
     /// Has every effect that the payment should have had and has not, as far as the rules let it.
     /// One that does not settle its order gets no goods and is not thanked for: a person decides;
     /// money that goes back is told.
     async fn carry_out(&mut self, settles: bool) -> Result<(), ApplyError> {
-        let effects = payment::effects(self.payment, self.events);
+        let mut effects = payment::effects(self.payment, self.events);
+        if !settles {
+            // Nor is it noted that a rule withheld it: it may be had once a person has accepted.
+            effects.retain(|effect| {
+                let is_promise =
+                    |news: &News| matches!(news, News::Received | News::Pending { .. });
+                !matches!(effect, Effect::Tell(news) if is_promise(news))
+            });
+        }
         let is_sold = has_moved(&self.had, Movement::Taken);
         let effects = self.permitted(effects).await?;
         let puts_back = effects.contains(&Effect::Stock(Hold::Nothing));
@@ -142,7 +191,9 @@ impl Scene<'_> {
                 Effect::Stock(Hold::Taken) if !settles || puts_back => {
                     self.bring_stock(Hold::Nothing).await?;
                 }
-                Effect::Tell(News::Received) if !settles => {}
+                Effect::Stock(Hold::Reserved) if !settles => {
+                    self.bring_stock(Hold::Nothing).await?;
+                }
                 // Set aside for too long already: the goods are free until the money comes.
                 Effect::Stock(Hold::Reserved) if self.had.contains(EXPIRED) => {}
                 Effect::Stock(hold) => self.bring_stock(hold).await?,
@@ -254,4 +305,21 @@ impl Scene<'_> {
             announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
         Ok(self.books.enqueue(&outgoing).await?)
     }
+}
+
+/// What a person should see of a payment that is on its way for an order which another one has
+/// settled: nothing is set aside for it, or a buyer could keep the last item from others by paying
+/// twice.
+pub(super) async fn pending_against(
+    books: &mut Books,
+    payment: &Payment,
+) -> Result<Option<&'static str>, ShopError> {
+    if payment.status != Status::Pending || payment.standing.verdict == Verdict::Accepted {
+        return Ok(None);
+    }
+    let Some(order) = &payment.claims else {
+        return Ok(None);
+    };
+    let is_settled = books.is_settled_by_another(order).await?;
+    Ok(is_settled.then_some(PENDING_FOR_PAID))
 }
