@@ -43,9 +43,6 @@ pub enum ShopError {
     /// No product of that sku.
     #[error("there is no product `{0}`: import it first")]
     UnknownSku(String),
-    /// No order of that id.
-    #[error("no order `{0}` is registered: `quittance orders list` shows those that are")]
-    UnknownOrder(String),
     /// An order of that id is there, with other terms.
     #[error("order `{0}` is registered with another total or other items: it stays as it is")]
     OrderDiffers(String),
@@ -74,7 +71,6 @@ impl ShopError {
             | Self::Unreadable { .. }
             | Self::NewerSchema { .. }
             | Self::UnknownSku(_)
-            | Self::UnknownOrder(_)
             | Self::OrderDiffers(_) => false,
         }
     }
