@@ -23,7 +23,7 @@ mod wire;
 pub use auction::AuctionItem;
 pub use details::{Details, Payee, Schedule, Settled};
 pub use kind::{Environment, EventType, Source};
-pub use wire::{CONTENT_TYPE, EventError};
+pub use wire::{CONTENT_TYPE, EventError, InTheBooks};
 
 /// What an event is about: the thing whose events are folded together, whatever their order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

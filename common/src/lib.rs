@@ -43,6 +43,7 @@ pub mod notification;
 pub mod order;
 pub mod quarantine_notice;
 pub mod queue;
+pub mod refusal;
 pub mod retry;
 pub mod rules;
 pub mod runtime;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use quittance_common::shop::PaymentStory;
-use quittance_common::shop::flags::waits_for_a_person;
+use quittance_common::shop::flags::{Concern, concerns};
 use serde::Serialize;
 
 use crate::output::{Form, plain, write_rows};
@@ -38,11 +38,10 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         "" => String::new(),
         at => format!("personal data removed {at}"),
     };
-    let (for_a_person, notes): (Vec<String>, Vec<String>) = payment
-        .flags
-        .iter()
-        .cloned()
-        .partition(|flag| waits_for_a_person(flag));
+    let flags = |wanted: fn(Concern) -> bool| {
+        let of_it = concerns(&payment.flags).filter(|(_, concern)| wanted(*concern));
+        of_it.map(|(flag, _)| flag).collect::<Vec<_>>().join(", ")
+    };
     let mut lines = vec![
         (payment.kind.as_str(), payment.txn_id.clone()),
         ("status", payment.status.clone()),
@@ -55,8 +54,8 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
                 payment.gateway, payment.account, payment.environment
             ),
         ),
-        ("for a person", for_a_person.join(", ")),
-        ("notes", notes.join(", ")),
+        ("for a person", flags(|concern| concern == Concern::Person)),
+        ("notes", flags(|concern| concern != Concern::Person)),
     ];
     let facts = story.facts.iter();
     lines.extend(facts.map(|fact| (fact.name.as_str(), fact.value.clone())));

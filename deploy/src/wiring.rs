@@ -236,7 +236,7 @@ impl Books {
         };
         let mut rows = self.shop.payments(&filter).await?;
         if query.flagged {
-            rows.retain(|row| row.flags.iter().any(|flag| waits_for_a_person(flag)));
+            rows.retain(|row| waits_for_a_person(&row.flags));
             let limit = query.limit.unwrap_or(u32::MAX);
             rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }

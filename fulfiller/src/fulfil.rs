@@ -2,7 +2,7 @@
 //! everything that follows from it done, in one transaction. Exactly once, whatever is repeated.
 
 use jiff::Timestamp;
-use quittance_common::event::PaymentEvent;
+use quittance_common::event::{InTheBooks, PaymentEvent};
 use quittance_common::failpoint;
 use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::reservation::EXPIRED;
@@ -142,7 +142,8 @@ pub async fn apply_ruled(
     if terms.tell_merchant && ruling.tells_shop() {
         scene.tell_merchant(&record.flags).await?;
     }
-    let (done, refused, renews) = (std::mem::take(&mut scene.done), scene.refused, scene.renews);
+    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
+    let (renews, sold) = (scene.renews, scene.sold);
     books.save(&record).await?;
     // The subscription or case that the payment's event tells about as well.
     if let Some(other) = SubjectKey::about(event) {
@@ -157,9 +158,13 @@ pub async fn apply_ruled(
             refused,
             settles: payment.settles.as_deref(),
             renews,
+            payment: (kind == "payment").then(|| InTheBooks {
+                id: books.subject().to_string(),
+                sold,
+            }),
         };
         books
-            .enqueue(&published::for_the_shop(event, standing)?)
+            .enqueue(&published::for_the_shop(event, &standing)?)
             .await?;
     }
     failpoint::hit("fulfiller.before_commit");
@@ -238,6 +243,12 @@ pub async fn release_stale(
         done.push(Done { effect, count });
     }
     let mut flags = payment.flags.clone();
+    flags.extend(books.stock_flags().await?);
+    flags.extend(
+        scene::pending_against(&mut books, &payment, &events)
+            .await?
+            .map(str::to_owned),
+    );
     if payment.status == Status::Pending {
         flags.insert(EXPIRED.to_owned());
     }

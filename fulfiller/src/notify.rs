@@ -43,6 +43,7 @@ pub struct NotifyStage {
     availability: Availability,
     outlets: Outlets,
     metrics: Metrics,
+    tell_merchant: bool,
 }
 
 impl NotifyStage {
@@ -53,6 +54,16 @@ impl NotifyStage {
             shop,
             outlets,
             metrics,
+            tell_merchant: false,
+        }
+    }
+
+    /// The same stage where somebody is there to be told of what it parks, or nobody is.
+    #[must_use]
+    pub fn telling_merchant(self, tell_merchant: bool) -> Self {
+        Self {
+            tell_merchant,
+            ..self
         }
     }
 
@@ -191,7 +202,8 @@ impl Stage for NotifyStage {
     }
 
     async fn parked(&self, message: &Message, lot: Lot, why: Why<'_>) {
-        records::parked(&self.shop, Self::NAME, message, lot, why).await;
+        let tell = self.tell_merchant;
+        records::parked(&self.shop, tell, Self::NAME, message, lot, why).await;
     }
 
     async fn confirmed(&self, (): ()) {}

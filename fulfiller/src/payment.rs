@@ -40,7 +40,7 @@ use ledger::{captured, is_full, is_reversed, mark_captures, refunds, sum};
 pub(crate) use standing::Incoming;
 pub use standing::{
     INVOICE_ALREADY_PAID, ORDER_ALREADY_PAID, ORDER_CANCELLED, OrderState, PAID_AFTER_DENIED,
-    PENDING_FOR_CANCELLED, Standing, awaits_a_decision,
+    PENDING_FOR_CANCELLED, PENDING_FOR_PAID, Standing, awaits_a_decision,
 };
 pub use status::Status;
 
@@ -60,7 +60,7 @@ pub struct Payment {
     /// The order that this payment settles, alone or with the other payments of its series: the one
     /// that the checks held it against; only when it is paid.
     pub settles: Option<String>,
-    /// The order that it was held against, whatever speaks against it.
+    /// The order that it was held against, whatever speaks against it, and paid or not yet.
     pub(crate) claims: Option<String>,
     /// The invoice of a paid one that no check has bound to an order.
     pub(crate) invoice: Option<String>,
@@ -168,7 +168,8 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
         status,
         standing,
         money: standing.money(&completed, &sound),
-        claims: bound(&completed, &mut BTreeSet::new()),
+        claims: bound(&completed, &mut BTreeSet::new())
+            .or_else(|| bound(&pending, &mut BTreeSet::new())),
         invoice: invoice(&sound),
         raised: raised(&sorted),
         gross,

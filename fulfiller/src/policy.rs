@@ -74,6 +74,11 @@ pub(crate) fn has_moved(had: &BTreeSet<String>, movement: Movement) -> bool {
     })
 }
 
+/// Whether an effect of this name was had, or a rule withheld it for good.
+pub(crate) fn is_settled(had: &BTreeSet<String>, name: &str) -> bool {
+    had.contains(name) || had.contains(&marker(name))
+}
+
 /// The effect's name in the books.
 fn name(effect: &Effect, is_paid: bool) -> String {
     let movement = match effect {

@@ -1,30 +1,69 @@
 //! What these stages park, written down beside what the verifier parks, so that `payments show` and
-//! `payments quarantined` find it. The message itself stays on its parking queue.
+//! `payments quarantined` find it, and told to the merchant once. The message itself stays on its
+//! parking queue.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use quittance_common::clock;
 use quittance_common::disposition::Lot;
 use quittance_common::event::PaymentEvent;
-use quittance_common::ids::TxnId;
+use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::{Headers, Message};
-use quittance_common::shop::{NewDecision, NewParked, Shop, ShopError, SubjectKey};
+use quittance_common::quarantine_notice::quarantine_notice;
+use quittance_common::shop::{
+    NewDecision, NewParked, Outgoing, OutgoingTo, Shop, ShopError, SubjectKey,
+};
 use quittance_common::stage::{StageName, Why};
 use serde_json::Value;
 use tracing::warn;
 
-/// Writes down that `stage` parks `message`. Without the database it is parked all the same.
+/// Writes down that `stage` parks `message`, and has the merchant told if he is told of anything.
+/// Without the database it is parked all the same.
 pub(crate) async fn parked(
     shop: &Shop,
+    tell_merchant: bool,
     stage: StageName,
     message: &Message,
     lot: Lot,
     why: Why<'_>,
 ) {
     let decision = decision(stage, message, lot, why);
-    if let Err(error) = shop.record_decision(&decision).await {
-        warn!(%error, message.id = %message.id, "what is parked cannot be written down");
+    let mut noted = shop.record_decision(&decision).await;
+    if noted.is_ok() && tell_merchant {
+        noted = tell(shop, message, why.reason).await;
     }
+    if let Err(error) = noted {
+        warn!(%error, message.id = %message.id, "what is parked cannot be written down or told");
+    }
+}
+
+/// Queues the note to the merchant. Its id makes it one, however often the message is parked.
+async fn tell(shop: &Shop, message: &Message, reason: &Reason) -> Result<(), ShopError> {
+    let headers = &message.headers;
+    let (Some(gateway), Some(account)) = (headers.gateway, &headers.account) else {
+        return Ok(());
+    };
+    let Some((_, notice)) =
+        quarantine_notice(message, reason).filter(|_| !is_for_the_merchant(&message.body))
+    else {
+        return Ok(());
+    };
+    let outgoing = Outgoing {
+        id: notice.id,
+        to: OutgoingTo::Notify,
+        gateway,
+        account: account.clone(),
+        received_at: headers.received_at.unwrap_or(message.timestamp),
+        payload: String::from_utf8_lossy(&notice.body).into_owned(),
+    };
+    let subject = format!("message:{}", message.id);
+    shop.enqueue(&subject, &outgoing, clock::now()).await
+}
+
+/// A note that nobody takes must not give rise to the next one.
+fn is_for_the_merchant(body: &[u8]) -> bool {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    json.is_some_and(|json| json.get("news").and_then(Value::as_str) == Some("merchant"))
 }
 
 /// Notes that a message which had failed before went its way.
@@ -139,8 +178,50 @@ fn about(body: &[u8]) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use quittance_common::ids::{GatewayId, MessageId};
+    use quittance_common::message::MessageKind;
+
     use super::*;
-    use crate::testing::refund;
+    use crate::testing::{at, refund, shop};
+
+    /// A mail to the buyer that the server refuses is told to the merchant, and one to the merchant
+    /// is not: he would be told of each such note by the next one, for ever.
+    #[tokio::test]
+    async fn a_mail_that_was_given_up_is_told_once_and_a_note_to_the_merchant_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 1).await;
+        for news in ["received", "merchant"] {
+            let message = Message {
+                id: MessageId::from_name(news),
+                kind: MessageKind::AnnouncementV1,
+                content_type: String::new(),
+                timestamp: at(0),
+                headers: Headers {
+                    gateway: Some(GatewayId::PayPal),
+                    account: "default".parse().ok(),
+                    ..Headers::default()
+                },
+                body: Bytes::from(format!(r#"{{"news":"{news}","txn_id":"T1"}}"#)),
+            };
+            let why = Why {
+                reason: &Reason::of("smtp_rejected"),
+                detail: "550",
+            };
+            for _ in 0..2 {
+                parked(&shop, true, StageName::Notifier, &message, Lot::Dead, why).await;
+            }
+        }
+        let now = clock::now() + Duration::from_secs(1);
+        let notes = shop
+            .lease_outbox(now, Duration::from_secs(1), 9)
+            .await
+            .unwrap();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].payload.contains("smtp_rejected"));
+        assert_eq!(shop.quarantined().await.unwrap().len(), 2);
+    }
 
     #[test]
     fn an_event_and_an_announcement_name_whom_they_are_about_and_rubbish_does_not() {

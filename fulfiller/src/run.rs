@@ -70,7 +70,8 @@ pub fn parts(settings: &Settings, queues: Queues, metrics: &Metrics) -> Result<P
             .retention
             .personal_data
             .map(|keep| Retention::new(shop.clone(), keep)),
-        notify: NotifyStage::new(shop.clone(), outlets, metrics.clone()),
+        notify: NotifyStage::new(shop.clone(), outlets, metrics.clone())
+            .telling_merchant(settings.notify.tells_merchant()),
         relay: Relay::new(
             shop.clone(),
             queues,

@@ -166,7 +166,8 @@ impl Stage for FulfilStage {
     }
 
     async fn parked(&self, message: &Message, lot: Lot, why: Why<'_>) {
-        records::parked(&self.shop, Self::NAME, message, lot, why).await;
+        let tell = self.terms.tell_merchant;
+        records::parked(&self.shop, tell, Self::NAME, message, lot, why).await;
     }
 
     async fn confirmed(&self, (): ()) {}

@@ -22,6 +22,7 @@ use quittance_common::ids::{OrderId, Reason, Sku, TxnId};
 use quittance_common::money::Money;
 use quittance_common::notification::{Notification, Reading};
 use quittance_common::order::{Order, signature};
+use quittance_common::refusal::{RELEASED, RefusalCode};
 use quittance_common::settings::{Account, OrderPolicy, Settings, Unmatched};
 use quittance_common::shop::Authorization;
 use quittance_common::variant::Variants;
@@ -32,9 +33,6 @@ pub use payee::environment;
 use price::Expectation;
 use variants::Resolved;
 pub use variants::{items, skus};
-
-/// The flag of an event of which a refusal was waived; the reason stands beside it.
-const RELEASED: &str = "released";
 
 /// Why a genuine notification must not have an effect without a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +51,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+    fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
         Self {
-            reason: Reason::of(reason),
+            reason: code.reason(),
             detail: detail.into(),
             expected: None,
             found: None,
@@ -63,8 +61,8 @@ impl Refusal {
         }
     }
 
-    fn because(mut self, reason: &'static str) -> Self {
-        self.reason = Reason::of(reason);
+    fn because(mut self, code: RefusalCode) -> Self {
+        self.reason = code.reason();
         self
     }
 
@@ -218,10 +216,10 @@ fn check_reading(
     for doubt in &reading.doubts {
         notes.judge::<()>(Err(Refusal {
             reason: doubt.clone(),
-            ..Refusal::new(
-                "",
-                "the message is genuine, and this build cannot tell what it means",
-            )
+            detail: "the message is genuine, and this build cannot tell what it means".to_owned(),
+            expected: None,
+            found: None,
+            awaits_authorization: false,
         }))?;
     }
     let data = &reading.data;

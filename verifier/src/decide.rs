@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use quittance_common::disposition::{Lot, Wait};
 use quittance_common::ids::Reason;
 use quittance_common::message::Headers;
+use quittance_common::refusal::RefusalCode;
 
 /// The reason under which an `INVALID` waits for its second look.
 const INVALID: &str = "invalid";
@@ -25,7 +26,7 @@ const SHOP_ATTEMPTS: u32 = 4;
 const AUTHORIZATION_ATTEMPTS: u32 = 5;
 
 /// The reason under which a capture waits for its authorisation.
-const AUTHORIZATION: &str = "authorization_unknown";
+const AUTHORIZATION: RefusalCode = RefusalCode::AuthorizationUnknown;
 
 /// What the verifier does with a message that it cannot forward now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +162,7 @@ pub fn await_authorization(headers: &Headers, detail: &str) -> Option<Decision> 
     let has_waited = headers
         .reason
         .as_ref()
-        .is_some_and(|reason| reason.as_str() == AUTHORIZATION);
+        .is_some_and(|reason| reason.as_str() == AUTHORIZATION.as_str());
     if has_waited && headers.attempt >= AUTHORIZATION_ATTEMPTS {
         return None;
     }
@@ -170,7 +171,7 @@ pub fn await_authorization(headers: &Headers, detail: &str) -> Option<Decision> 
     };
     Some(Decision::Retry(
         wait,
-        Reason::of(AUTHORIZATION),
+        AUTHORIZATION.reason(),
         detail.to_owned(),
     ))
 }

@@ -53,6 +53,28 @@ fn the_wire_form_is_the_golden_one() {
     assert_eq!(PaymentEvent::from_json(golden.as_bytes()).unwrap(), event);
 }
 
+/// What the shop's own queues get: the same form, with the verdict of the books.
+#[test]
+fn the_published_form_is_the_golden_one() {
+    let golden = include_str!("../../../tests/golden/published-event-v1.json");
+    let mut event = event(fixture!("cart_completed"));
+    event.data.flags = vec!["overpaid".into()];
+    event.data.order.bound = "1002".parse().ok();
+    let payment = InTheBooks {
+        id: "paypal:live:payment:7QT00000CA0000001".into(),
+        sold: true,
+    };
+    let written = event.to_published_json(Some(&payment)).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    let pinned: serde_json::Value = serde_json::from_str(golden).unwrap();
+    assert_eq!(written, pinned, "{written:#}");
+    assert_eq!(PaymentEvent::from_json(golden.as_bytes()).unwrap(), event);
+    assert_eq!(
+        event.to_published_json(None).unwrap(),
+        event.to_json().unwrap()
+    );
+}
+
 #[test]
 fn the_trace_travels_as_an_extension_and_one_that_is_invalid_is_no_trace() {
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

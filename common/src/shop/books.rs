@@ -12,9 +12,11 @@ use super::{NewDecision, Shop, ShopError, SubjectKey, decisions, family, millis,
 use crate::event::PaymentEvent;
 use crate::money::Money;
 
+mod asking;
 mod holding;
 mod settling;
 
+pub use asking::{Asked, AskedLines};
 pub use holding::StockChange;
 pub use settling::Settlement;
 

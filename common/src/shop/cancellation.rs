@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::books::Books;
@@ -26,6 +27,8 @@ pub struct NewCancellation {
 pub enum Cancelled {
     /// It is cancelled from now on.
     Now,
+    /// The same of an order that is not registered: it may be a signed one, or a slip of the pen.
+    Unregistered,
     /// It was cancelled before: who, when and why stay as they were.
     Before {
         /// Who.
@@ -45,12 +48,9 @@ pub enum Cancelled {
 const DOING: &str = "cancelling an order";
 
 impl Shop {
-    /// Cancels a registered order that no payment has settled. Repeating it changes nothing. What
-    /// a payment in progress holds of it is the caller's to take back: see
+    /// Cancels an order that no payment has settled, registered or not. Repeating it changes nothing.
+    /// What a payment in progress holds of it is the caller's to take back: see
     /// [`Self::payments_for_order`].
-    ///
-    /// # Errors
-    /// [`ShopError::UnknownOrder`] when no order of that id is registered.
     pub async fn cancel_order(
         &self,
         id: &OrderId,
@@ -63,10 +63,8 @@ impl Shop {
             .await
             .map_err(ShopError::during(DOING))?;
         // Whoever settles the order locks it first, so that one of both sees the other.
-        let Some(before) = lock(&mut tx, id.as_str()).await? else {
-            return Err(ShopError::UnknownOrder(id.to_string()));
-        };
-        if let Some((by, at)) = before {
+        let order = lock_or_make(&mut tx, id.as_str()).await?;
+        if let Some((by, at)) = order.cancelled {
             return Ok(Cancelled::Before { by, at });
         }
         let settled = sqlx::query(
@@ -95,7 +93,11 @@ impl Shop {
         .await
         .map_err(ShopError::during(DOING))?;
         tx.commit().await.map_err(ShopError::during(DOING))?;
-        Ok(Cancelled::Now)
+        Ok(if order.is_registered {
+            Cancelled::Now
+        } else {
+            Cancelled::Unregistered
+        })
     }
 
     /// The payments that name this order, in the order of their names.
@@ -121,34 +123,70 @@ impl Books {
     /// transaction ends; called before one is settled and before stock is moved, by everybody, so
     /// that locks are taken in one order.
     pub async fn order_is_cancelled(&mut self, events: &[PaymentEvent]) -> Result<bool, ShopError> {
+        // Of an order that a check has bound, signed perhaps and not registered, there is a row to
+        // be locked. Anybody can write an invoice, which makes none.
+        let bound: BTreeSet<&str> = events
+            .iter()
+            .filter_map(|event| event.data.order.bound.as_ref())
+            .map(OrderId::as_str)
+            .collect();
         let named: BTreeSet<&str> = events.iter().filter_map(PaymentEvent::order_ref).collect();
         let mut cancelled = false;
         for order in named {
-            cancelled |= matches!(lock(&mut self.tx, order).await?, Some(Some(_)));
+            let locked = if bound.contains(order) {
+                Some(lock_or_make(&mut self.tx, order).await?)
+            } else {
+                lock(&mut self.tx, order).await?
+            };
+            cancelled |= locked.is_some_and(|order| order.cancelled.is_some());
         }
         Ok(cancelled)
     }
 }
 
-/// Locks an order. `None` when it is not registered; then who cancelled it and when, if somebody
-/// did.
-async fn lock(
-    connection: &mut AnyConnection,
-    id: &str,
-) -> Result<Option<Option<(String, String)>>, ShopError> {
-    let doing = "locking an order";
-    let row = sqlx::query(
+/// What the row of an order says that is locked now.
+struct Locked {
+    /// Whether the shop has registered it. A row without terms is there to be locked, and to be
+    /// cancelled.
+    is_registered: bool,
+    /// Who cancelled it and when, if somebody did.
+    cancelled: Option<(String, String)>,
+}
+
+const LOCKING: &str = "locking an order";
+
+/// Locks the row of an order; `None` when there is none.
+async fn lock(connection: &mut AnyConnection, id: &str) -> Result<Option<Locked>, ShopError> {
+    sqlx::query(
         "UPDATE shop_order SET revision = revision + 1 WHERE id = $1 \
-         RETURNING cancelled_at, cancelled_by",
+         RETURNING registered_at, cancelled_at, cancelled_by",
     )
     .bind(id)
     .fetch_optional(connection)
     .await
-    .map_err(ShopError::during(doing))?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let at: i64 = row.try_get(0).map_err(ShopError::during(doing))?;
-    let by: String = row.try_get(1).map_err(ShopError::during(doing))?;
-    Ok(Some((at != 0).then(|| (by, time_text(at)))))
+    .and_then(|row| row.as_ref().map(read_locked).transpose())
+    .map_err(ShopError::during(LOCKING))
+}
+
+/// The same, with a row that is made where there is none: without terms, registered never.
+async fn lock_or_make(connection: &mut AnyConnection, id: &str) -> Result<Locked, ShopError> {
+    sqlx::query(
+        "INSERT INTO shop_order (id, total_minor, currency, registered_at) VALUES ($1, 0, '', 0) \
+         ON CONFLICT (id) DO UPDATE SET revision = shop_order.revision + 1 \
+         RETURNING registered_at, cancelled_at, cancelled_by",
+    )
+    .bind(id)
+    .fetch_one(connection)
+    .await
+    .and_then(|row| read_locked(&row))
+    .map_err(ShopError::during(LOCKING))
+}
+
+fn read_locked(row: &AnyRow) -> Result<Locked, sqlx::Error> {
+    let (registered_at, cancelled_at): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let by: String = row.try_get(2)?;
+    Ok(Locked {
+        is_registered: registered_at != 0,
+        cancelled: (cancelled_at != 0).then(|| (by, time_text(cancelled_at))),
+    })
 }

@@ -55,9 +55,6 @@ pub enum ShopError {
     /// No product of that sku.
     #[error("there is no product `{0}`: import it first")]
     UnknownSku(String),
-    /// No order of that id.
-    #[error("no order `{0}` is registered: `quittance orders list` shows those that are")]
-    UnknownOrder(String),
     /// An order of that id is there, with other terms.
     #[error("order `{0}` is registered with another total or other items: it stays as it is")]
     OrderDiffers(String),
@@ -93,7 +90,6 @@ impl ShopError {
             | Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
             | Self::UnknownSku(_)
-            | Self::UnknownOrder(_)
             | Self::OrderDiffers(_)
             | Self::Variants(_)
             | Self::VariantOfVariant(_) => false,

@@ -1,8 +1,8 @@
 //! Which rows belong together: a capture's events stand in its authorisation's row, and a
 //! subscription or case is told about by the events of payments.
 //!
-//! Rows are locked from the child to the parent, and a payment before what it is about, by
-//! everybody: nobody waits in a circle.
+//! Rows are locked from the child to the parent, and a payment before what it is about; then
+//! orders, then products; by everybody: nobody waits in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use sqlx::{AnyConnection, Row as _};
 
 use super::books::{Books, events_of};
-use super::stock::Hold;
-use super::{PaymentRecord, ShopError, SubjectKey, millis};
+use super::reservation::EXPIRED;
+use super::stock::LineHold;
+use super::{AskedLines, PaymentRecord, ShopError, SubjectKey, millis};
 use crate::event::PaymentEvent;
 
 /// How many authorisations may stand above each other: order, authorisation, reauthorisation.
@@ -50,6 +51,13 @@ pub struct Absorbed {
     pub effects: BTreeSet<String>,
     /// Its events.
     pub events: Vec<PaymentEvent>,
+    /// What it held in our own tables: whoever takes the row gives it back, once orders are locked
+    /// ([`Books::give_back`]).
+    pub lines: BTreeMap<String, LineHold>,
+    /// What the shop was asked to hold for it.
+    pub asked: AskedLines,
+    /// How many of each item it had sold.
+    pub sold: BTreeMap<String, i64>,
 }
 
 const DOING: &str = "joining a capture to its authorisation";
@@ -145,10 +153,12 @@ impl Books {
             subject: self.subject.clone(),
             effects: self.effects().await?,
             events: self.events().await?,
+            // What was set aside for the capture alone is set aside again for both, once.
+            lines: self.lines().await?,
+            asked: self.asked().await?,
+            sold: self.sold().await?,
         };
         self.absorbed.push(absorbed);
-        // What was set aside for the capture alone is set aside again for both, once.
-        self.hold(&BTreeMap::new(), Hold::Nothing).await?;
         for sql in MOVES {
             sqlx::query(sql)
                 .bind(parent.as_str())
@@ -160,11 +170,13 @@ impl Books {
         sqlx::query(
             "INSERT INTO effect (subject, effect, event_key, at) \
              SELECT $1, effect, event_key, at FROM effect WHERE subject = $2 \
-             AND effect NOT LIKE 'stock%:%' \
+             AND effect NOT LIKE 'stock%:%' AND effect <> $3 \
              ON CONFLICT (subject, effect) DO NOTHING",
         )
         .bind(parent.as_str())
         .bind(self.subject.as_str())
+        // What the parent has set aside has not grown too old with the child's.
+        .bind(EXPIRED)
         .execute(&mut *self.tx)
         .await
         .map_err(ShopError::during(DOING))?;

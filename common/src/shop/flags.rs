@@ -1,5 +1,10 @@
-//! What each flag of the books asks for: the one list. Pure; asked by whoever tells the merchant, by
+//! What the flags of the books ask for: the one list. Pure; asked by whoever tells the merchant, by
 //! whoever tells the buyer, and by listings. A shop that reads `ipn.payments` ships by it.
+//!
+//! A payment's flags are asked about together: that a person has released a refusal says what the
+//! refusal's own code beside it is worth.
+
+use crate::refusal::{RELEASED, is_refusal};
 
 /// What a flag of the books asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +21,12 @@ pub enum Concern {
 /// What the reasons of a case begin with once it was adjusted.
 pub const OF_ADJUSTED: &str = "adjusted:";
 
-/// Which flag asks for what.
-pub fn concern(flag: &str) -> Concern {
+/// What a flag asks for; `is_released`: of a payment that a person has released.
+fn concern(flag: &str, is_released: bool) -> Concern {
     match flag {
         _ if flag.starts_with(OF_ADJUSTED) => Concern::Note,
-        "refund_awaits_payment"
+        RELEASED
+        | "refund_awaits_payment"
         | "reservation_short"
         | "reservation_expired"
         | "signup_not_seen"
@@ -35,13 +41,7 @@ pub fn concern(flag: &str) -> Concern {
         | "partly_captured"
         | "accepted"
         | "closed" => Concern::Note,
-        // Of the checks' reasons only such a one is a flag that a person has released.
-        "released"
-        | "amount_mismatch"
-        | "authorization_unknown"
-        | "currency_mismatch"
-        | "receiver_mismatch"
-        | "overpaid"
+        "overpaid"
         | "underpaid_within_tolerance"
         | "partial_capture"
         | "auction"
@@ -49,28 +49,84 @@ pub fn concern(flag: &str) -> Concern {
         | "invoice_already_paid"
         | "reversal_canceled"
         | "dispute_adjusted" => Concern::Told,
+        // What the checks refused and a person has let pass: decided, and told when it was parked.
+        refused if is_released && is_refusal(refused) => Concern::Note,
         _ => Concern::Person,
     }
 }
 
-/// Whether a payment with this flag waits for a person before its goods go.
-pub fn waits_for_a_person(flag: &str) -> bool {
-    concern(flag) == Concern::Person
+/// What each of a payment's flags asks for, in view of all of them.
+pub fn concerns<'a, F>(flags: F) -> impl Iterator<Item = (&'a str, Concern)>
+where
+    F: IntoIterator<Item = &'a String> + Clone,
+{
+    let is_released = flags.clone().into_iter().any(|flag| flag == RELEASED);
+    flags
+        .into_iter()
+        .map(move |flag| (flag.as_str(), concern(flag, is_released)))
 }
 
-/// Whether the merchant is told of a flag.
-pub fn is_told(flag: &str) -> bool {
-    concern(flag) != Concern::Note
+/// Whether a payment with these flags waits for a person before its goods go.
+pub fn waits_for_a_person<'a, F>(flags: F) -> bool
+where
+    F: IntoIterator<Item = &'a String> + Clone,
+{
+    concerns(flags).any(|(_, concern)| concern == Concern::Person)
+}
+
+/// Those of a payment's flags that the merchant is told of.
+pub fn told<'a, F>(flags: F) -> impl Iterator<Item = &'a str>
+where
+    F: IntoIterator<Item = &'a String> + Clone,
+{
+    concerns(flags)
+        .filter(|(_, concern)| *concern != Concern::Note)
+        .map(|(flag, _)| flag)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::paypal::doubt::Doubt;
+    use crate::refusal::RefusalCode;
+
+    fn waits(flags: &[&str]) -> bool {
+        waits_for_a_person(&owned(flags))
+    }
+
+    fn tells(flags: &[&str]) -> Vec<String> {
+        told(&owned(flags)).map(str::to_owned).collect()
+    }
+
+    fn owned(flags: &[&str]) -> Vec<String> {
+        flags.iter().map(|flag| (*flag).to_owned()).collect()
+    }
 
     #[test]
     fn what_nobody_knows_yet_waits_for_a_person() {
-        assert!(waits_for_a_person("reversed") && waits_for_a_person("a_flag_of_tomorrow"));
-        assert!(!waits_for_a_person("refund_awaits_payment") && !is_told("refund_awaits_payment"));
-        assert!(!waits_for_a_person("invoice_already_paid") && is_told("invoice_already_paid"));
+        assert!(waits(&["reversed"]) && waits(&["a_flag_of_tomorrow"]));
+        assert!(!waits(&["refund_awaits_payment"]) && tells(&["refund_awaits_payment"]).is_empty());
+        assert!(!waits(&["invoice_already_paid"]));
+        assert_eq!(tells(&["invoice_already_paid"]), ["invoice_already_paid"]);
+    }
+
+    #[test]
+    fn whatever_check_a_person_has_released_waits_no_longer_and_is_not_told_again() {
+        let checks = RefusalCode::ALL.iter().map(|code| code.as_str());
+        for code in checks.chain(Doubt::ALL.iter().map(|doubt| doubt.as_str())) {
+            assert!(!waits(&[code, "released"]), "{code}");
+            assert!(tells(&[code, "released"]).is_empty(), "{code}");
+            // Accepted without a person where the settings say so, and so worth a note alone.
+            assert_eq!(waits(&[code]), code != "unmatched_item", "{code}");
+        }
+    }
+
+    #[test]
+    fn a_release_says_nothing_about_what_the_books_find_beside_it() {
+        for flag in ["order_already_paid", "order_cancelled", "disputed", "new"] {
+            let flags = ["items_mismatch", flag, "released"];
+            assert!(waits(&flags), "{flag}");
+            assert_eq!(tells(&flags), [flag]);
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! Orders that the shop has registered: what a payment that names one must be worth.
+//! Orders that the shop has registered: what a payment that names one must be worth. A row that was
+//! registered never (`registered_at` is 0) has no terms: it stands for an order that is signed at
+//! most, and is there to be locked and cancelled.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,13 +18,13 @@ use crate::order::{Order, Quantities};
 pub struct OrderRow {
     /// The shop's own number.
     pub id: String,
-    /// What is to be paid, such as `19.80`.
+    /// What is to be paid, such as `19.80`; empty of an order that was cancelled and never registered.
     pub total: String,
-    /// ISO 4217.
+    /// ISO 4217; empty likewise.
     pub currency: String,
     /// What was ordered, as `SKU=QTY`; empty when the shop did not say.
     pub lines: Vec<String>,
-    /// When it was registered.
+    /// When it was registered; empty likewise.
     pub registered_at: String,
     /// The payment that settles it, as the books name it; empty until then.
     pub settled_by: String,
@@ -36,7 +38,7 @@ pub struct OrderRow {
 
 impl Shop {
     /// Registers orders. One that is there with the same terms is left as it is, so that an import
-    /// can be repeated. All or none.
+    /// can be repeated; one that was cancelled before it was registered stays cancelled. All or none.
     ///
     /// # Errors
     /// [`ShopError::OrderDiffers`] when one is there with other terms.
@@ -79,7 +81,7 @@ impl Shop {
         Ok(found)
     }
 
-    /// Whether the shop has cancelled the order of that id; false when none is registered.
+    /// Whether the shop has cancelled the order of that id, registered or not.
     pub async fn is_cancelled(&self, id: &OrderId) -> Result<bool, ShopError> {
         let doing = "looking an order up";
         let row = sqlx::query("SELECT cancelled_at FROM shop_order WHERE id = $1")
@@ -94,7 +96,7 @@ impl Shop {
         Ok(at != 0)
     }
 
-    /// Every registered order, by id.
+    /// Every registered order, and every other one that is cancelled, by id.
     pub async fn order_list(&self) -> Result<Vec<OrderRow>, ShopError> {
         let doing = "listing orders";
         let pool = self.pool().await?;
@@ -112,7 +114,7 @@ impl Shop {
         let rows = sqlx::query(
             "SELECT id, total_minor, currency, registered_at, COALESCE((SELECT MIN(subject) FROM \
              settlement WHERE order_ref = id), ''), cancelled_at, cancelled_by, cancelled_because \
-             FROM shop_order ORDER BY id",
+             FROM shop_order WHERE registered_at <> 0 OR cancelled_at <> 0 ORDER BY id",
         )
         .fetch_all(pool)
         .await
@@ -135,7 +137,9 @@ async fn insert(
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
         "INSERT INTO shop_order (id, total_minor, currency, registered_at) \
-         VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+         VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET \
+         total_minor = excluded.total_minor, currency = excluded.currency, \
+         registered_at = excluded.registered_at WHERE shop_order.registered_at = 0",
     )
     .bind(order.id.as_str())
     .bind(order.total.minor())
@@ -159,11 +163,13 @@ async fn insert(
 
 async fn read_order(connection: &mut AnyConnection, id: &str) -> Result<Option<Order>, ShopError> {
     let doing = "reading an order";
-    let row = sqlx::query("SELECT total_minor, currency FROM shop_order WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(ShopError::during(doing))?;
+    let row = sqlx::query(
+        "SELECT total_minor, currency FROM shop_order WHERE id = $1 AND registered_at <> 0",
+    )
+    .bind(id)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(ShopError::during(doing))?;
     let Some(row) = row else {
         return Ok(None);
     };

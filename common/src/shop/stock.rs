@@ -106,6 +106,11 @@ impl LineHold {
         taken: 0,
         backordered: 0,
     };
+
+    /// Whether any product's numbers speak of it.
+    pub const fn counts_something(&self) -> bool {
+        self.reserved != 0 || self.taken != 0 || self.backordered != 0
+    }
 }
 
 /// Brings a line to `target`: gives back what it holds, then takes what it should. A line that is

@@ -32,14 +32,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID", default_value = "default", requires = "link")]
         account: AccountId,
     },
-    /// Every registered order, the payment that settles it, and whether it is cancelled.
+    /// Every registered order, the payment that settles it, and whether it is cancelled; and those
+    /// that are cancelled without being registered.
     List,
-    /// One registered order: its terms, what settled it, and who cancelled it.
+    /// One registered or cancelled order: its terms, what settled it, and who cancelled it.
     Show {
         /// The shop's own number.
         id: OrderId,
     },
-    /// Cancel a registered order: what a pending payment has set aside for it is free again, and
+    /// Cancel an order, registered or only signed: what a pending payment has set aside for it is free again, and
     /// money that comes for it is for a person. A paid order is left as it is (exit code 1).
     Cancel(cancel::Arguments),
     /// Register orders from a CSV file with the head `id,total,currency` and perhaps `lines`

@@ -31,9 +31,6 @@ pub struct Affected {
 
 /// Cancels an order and takes back what its payments in progress hold. Repeating it finishes what
 /// a crash has left, and changes nothing else.
-///
-/// # Errors
-/// Also when no such order is registered.
 pub async fn cancel_order(
     terms: &Terms,
     shop: &Shop,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use quittance_common::event::PaymentEvent;
+use quittance_common::event::{InTheBooks, PaymentEvent};
 use quittance_common::shop::{Outgoing, OutgoingTo, ShopError};
 
 use super::ApplyError;
 
 /// What the books say about the event's payment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Standing<'a> {
     /// Every flag of the record.
     pub(super) flags: &'a BTreeSet<String>,
@@ -18,14 +18,16 @@ pub(super) struct Standing<'a> {
     pub(super) settles: Option<&'a str>,
     /// Whether another payment of its series has settled that order, and told so.
     pub(super) renews: bool,
+    /// Its name, and whether this event sold its goods; `None` of what is no payment.
+    pub(super) payment: Option<InTheBooks>,
 }
 
-/// A copy of the event that says what the books know: flags of the record, and no order where the
-/// payment does not settle it. Of the payments of a series the one that settles their order tells
-/// it, as any payment does; renewals do not.
+/// A copy of the event that says what the books know: flags of the record, no order where the
+/// payment does not settle it, and whether the goods were sold by it. Of the payments of a series
+/// the one that settles their order tells it, as any payment does; renewals do not.
 pub(super) fn for_the_shop(
     event: &PaymentEvent,
-    standing: Standing<'_>,
+    standing: &Standing<'_>,
 ) -> Result<Outgoing, ApplyError> {
     let mut told = event.clone();
     let mut flags = standing.flags.clone();
@@ -40,14 +42,14 @@ pub(super) fn for_the_shop(
             .is_none_or(|settled| settled == order.as_str());
         !standing.refused && is_its_own
     });
-    outgoing(&told)
+    outgoing(&told, standing.payment.as_ref())
 }
 
 /// The same once more, after a person has accepted the payment: an event of its own, whose id ends
 /// in `:accepted`.
 pub(super) fn accepted(
     event: &PaymentEvent,
-    standing: Standing<'_>,
+    standing: &Standing<'_>,
 ) -> Result<Outgoing, ApplyError> {
     let key = format!("{}:accepted", event.key);
     let again = PaymentEvent {
@@ -60,13 +62,13 @@ pub(super) fn accepted(
     for_the_shop(&again, standing)
 }
 
-fn outgoing(event: &PaymentEvent) -> Result<Outgoing, ApplyError> {
+fn outgoing(event: &PaymentEvent, payment: Option<&InTheBooks>) -> Result<Outgoing, ApplyError> {
     let unreadable = |detail: String| ShopError::Unreadable {
         what: "payment event",
         detail,
     };
     let json = event
-        .to_json()
+        .to_published_json(payment)
         .map_err(|error| unreadable(error.to_string()))?;
     Ok(Outgoing {
         id: event.message_id(),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use quittance_common::event::{EventType, PaymentEvent};
+use quittance_common::event::{EventType, InTheBooks, PaymentEvent};
 use quittance_common::rules::Facts;
 use quittance_common::shop::{NewResolution, Shop, SubjectKey, Verdict};
 
@@ -67,17 +67,23 @@ pub async fn resolve(
     if terms.tell_merchant {
         scene.tell_merchant(&record.flags).await?;
     }
-    let (done, refused, renews) = (std::mem::take(&mut scene.done), scene.refused, scene.renews);
+    let (done, refused) = (std::mem::take(&mut scene.done), scene.refused);
+    let (renews, mut sold) = (scene.renews, scene.sold);
     books.save(&record).await?;
     if word.verdict == Verdict::Accepted {
-        let standing = Standing {
-            flags: &record.flags,
-            refused,
-            settles: payment.settles.as_deref(),
-            renews,
-        };
         for event in to_be_told(terms, &events) {
-            let again = published::accepted(event, standing)?;
+            let standing = Standing {
+                flags: &record.flags,
+                refused,
+                settles: payment.settles.as_deref(),
+                renews,
+                payment: Some(InTheBooks {
+                    id: subject.to_string(),
+                    // Of several captures the first is told to have sold the goods.
+                    sold: std::mem::take(&mut sold),
+                }),
+            };
+            let again = published::accepted(event, &standing)?;
             books.enqueue(&again).await?;
         }
     }
@@ -86,13 +92,13 @@ pub async fn resolve(
     Ok(Some(Resolved::Now { status, done }))
 }
 
-/// The completed events that the rules let the shop hear of.
-fn to_be_told<'a>(
-    terms: &'a Terms,
-    events: &'a [PaymentEvent],
-) -> impl Iterator<Item = &'a PaymentEvent> {
-    events.iter().filter(|event| {
+/// The completed events that the rules let the shop hear of, by key.
+fn to_be_told<'a>(terms: &Terms, events: &'a [PaymentEvent]) -> Vec<&'a PaymentEvent> {
+    let is_told = |event: &&PaymentEvent| {
         let facts = Facts::within(event, events);
         event.event_type == EventType::Completed && terms.rules.decide(&facts).ruling.tells_shop()
-    })
+    };
+    let mut told: Vec<&PaymentEvent> = events.iter().filter(is_told).collect();
+    told.sort_by(|a, b| a.key.cmp(&b.key));
+    told
 }

@@ -1,21 +1,22 @@
 //! The effects of one payment, had within the transaction of one event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use quittance_common::event::PaymentEvent;
-use quittance_common::shop::flags::is_told;
+use quittance_common::shop::flags::told;
 use quittance_common::shop::reservation::EXPIRED;
 use quittance_common::shop::{
-    Books, Hold, Movement, PaymentRecord, Settlement, SubjectKey, Verdict,
+    Absorbed, Books, Hold, Movement, PaymentRecord, Settlement, ShopError, SubjectKey, Verdict,
 };
 
 use super::{ApplyError, Done};
 use crate::announcement::{self, Announcement, News};
 use crate::payment::{
-    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, Payment, Status,
+    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, PENDING_FOR_PAID, Payment,
+    Status,
 };
-use crate::policy::{self, Permitted, has_moved};
+use crate::policy::{self, Permitted, has_moved, is_settled};
 use crate::terms::{StockBy, Terms};
 
 /// That the merchant was told of a flag, as an effect.
@@ -39,6 +40,19 @@ pub(super) struct Scene<'a> {
     pub(super) refused: bool,
     /// Whether another payment of its series has settled the order.
     pub(super) renews: bool,
+    /// Whether goods of the payment were sold by this event.
+    pub(super) sold: bool,
+    before: Before,
+    /// Rows that are a part of the payment's from now on.
+    absorbed: Vec<Absorbed>,
+}
+
+/// What was sold of the payment before this event.
+struct Before {
+    /// Whether the buyer was thanked, or a rule kept that from him: so once when it is sold.
+    thanked: bool,
+    /// How many of each item.
+    sold: BTreeMap<String, i64>,
 }
 
 impl<'a> Scene<'a> {
@@ -52,6 +66,13 @@ impl<'a> Scene<'a> {
         events: &'a [PaymentEvent],
     ) -> Result<Self, ApplyError> {
         let had = books.effects().await?;
+        let absorbed = books.take_absorbed();
+        let mut sold = books.sold().await?;
+        for (sku, count) in absorbed.iter().flat_map(|part| &part.sold) {
+            let all = sold.entry(sku.clone()).or_default();
+            *all = all.saturating_add(*count);
+        }
+        let thanked = is_settled(&had, &News::Received.effect());
         Ok(Self {
             books,
             terms,
@@ -63,6 +84,9 @@ impl<'a> Scene<'a> {
             done: Vec::new(),
             refused: false,
             renews: false,
+            sold: false,
+            before: Before { thanked, sold },
+            absorbed,
         })
     }
 }
@@ -85,12 +109,14 @@ impl Scene<'_> {
             }
             None => false,
         };
-        if self.terms.stock == StockBy::Http {
-            for part in self.books.take_absorbed() {
+        for part in std::mem::take(&mut self.absorbed) {
+            self.books.give_back(&part.lines).await?;
+            if self.terms.stock == StockBy::Http {
                 self.give_up(&part).await?;
             }
         }
         self.carry_out(!refused).await?;
+        self.sold = self.has_sold().await?;
         let mut flags = self.payment.flags.clone();
         flags.extend(against.map(str::to_owned));
         flags.extend(is_repeated.then(|| INVOICE_ALREADY_PAID.to_owned()));
@@ -115,7 +141,7 @@ impl Scene<'_> {
             return Ok(None);
         }
         if let Some(order) = &payment.settles {
-            let series = self.series();
+            let series = series(self.events);
             let settlement = self.books.settle_order(order, series.as_ref()).await?;
             self.renews = settlement == Settlement::Renewed;
             let against = settlement.flag();
@@ -127,27 +153,41 @@ impl Scene<'_> {
         if payment.money == Incoming::Contradicted
             && let Some(order) = &payment.claims
         {
-            let series = self.series();
+            let series = series(self.events);
             let is_paid = self.books.is_settled_by_another(order, series.as_ref());
             return Ok(is_paid.await?.then_some(ORDER_ALREADY_PAID));
         }
-        Ok(None)
+        Ok(pending_against(self.books, payment, self.events).await?)
     }
 
-    /// The subscription whose payments settle their order together, if this is one of them.
-    fn series(&self) -> Option<SubjectKey> {
-        let of_it = self
-            .events
+    /// Whether this event is the one that sold goods of the payment: the first with which it counted
+    /// as paid, or one that brought further goods. Not of a payment that was given back by then.
+    async fn has_sold(&mut self) -> Result<bool, ApplyError> {
+        if self.refused || !self.payment.is_paid() || self.payment.status == Status::Refunded {
+            return Ok(false);
+        }
+        let sold = self.books.sold().await?;
+        let before = &self.before;
+        let is_first = !before.thanked && is_settled(&self.had, &News::Received.effect());
+        let has_grown = sold
             .iter()
-            .filter(|event| event.data.is_of_a_series());
-        of_it.filter_map(SubjectKey::about).min()
+            .any(|(sku, count)| *count > before.sold.get(sku).copied().unwrap_or_default());
+        Ok(is_first || has_grown)
     }
 
     /// Has every effect that the payment should have had and has not, as far as the rules let it.
     /// One that does not settle its order gets no goods and is not thanked for: a person decides;
     /// money that goes back is told.
     async fn carry_out(&mut self, settles: bool) -> Result<(), ApplyError> {
-        let effects = payment::effects(self.payment, self.events);
+        let mut effects = payment::effects(self.payment, self.events);
+        if !settles {
+            // Nor is it noted that a rule withheld it: it may be had once a person has accepted.
+            effects.retain(|effect| {
+                let is_promise =
+                    |news: &News| matches!(news, News::Received | News::Pending { .. });
+                !matches!(effect, Effect::Tell(news) if is_promise(news))
+            });
+        }
         let is_sold = has_moved(&self.had, Movement::Taken);
         let effects = self.permitted(effects).await?;
         let puts_back = effects.contains(&Effect::Stock(Hold::Nothing));
@@ -160,7 +200,9 @@ impl Scene<'_> {
                 Effect::Stock(Hold::Taken) if !settles || puts_back => {
                     self.bring_stock(Hold::Nothing).await?;
                 }
-                Effect::Tell(News::Received) if !settles => {}
+                Effect::Stock(Hold::Reserved) if !settles => {
+                    self.bring_stock(Hold::Nothing).await?;
+                }
                 // Set aside for too long already: the goods are free until the money comes.
                 Effect::Stock(Hold::Reserved) if self.had.contains(EXPIRED) => {}
                 Effect::Stock(hold) => self.bring_stock(hold).await?,
@@ -231,10 +273,9 @@ impl Scene<'_> {
             .flatten()
             .map(|(flag, _)| *flag)
             .collect();
-        let once = flags.iter().filter(|flag| !each.contains(flag.as_str()));
-        let reasons: BTreeSet<String> = once
-            .filter(|flag| is_told(flag))
-            .cloned()
+        let reasons: BTreeSet<String> = told(flags)
+            .filter(|flag| !each.contains(flag))
+            .map(str::to_owned)
             .chain(
                 raised
                     .into_iter()
@@ -273,4 +314,29 @@ impl Scene<'_> {
             announcement.outgoing(event.gateway, event.account.clone(), event.received_at)?;
         Ok(self.books.enqueue(&outgoing).await?)
     }
+}
+
+/// What a person should see of a payment that is on its way for an order which another one has
+/// settled: nothing is set aside for it, or a buyer could keep the last item from others by paying
+/// twice.
+pub(super) async fn pending_against(
+    books: &mut Books,
+    payment: &Payment,
+    events: &[PaymentEvent],
+) -> Result<Option<&'static str>, ShopError> {
+    if payment.status != Status::Pending || payment.standing.verdict == Verdict::Accepted {
+        return Ok(None);
+    }
+    let Some(order) = &payment.claims else {
+        return Ok(None);
+    };
+    let series = series(events);
+    let is_settled = books.is_settled_by_another(order, series.as_ref()).await?;
+    Ok(is_settled.then_some(PENDING_FOR_PAID))
+}
+
+/// The subscription whose payments settle their order together, if these events are of one of them.
+fn series(events: &[PaymentEvent]) -> Option<SubjectKey> {
+    let of_it = events.iter().filter(|event| event.data.is_of_a_series());
+    of_it.filter_map(SubjectKey::about).min()
 }

@@ -9,6 +9,9 @@ pub const ORDER_CANCELLED: &str = "order_cancelled";
 /// That money for such an order is on its way.
 pub const PENDING_FOR_CANCELLED: &str = "pending_for_cancelled_order";
 
+/// That money is on its way for an order which another payment has settled.
+pub const PENDING_FOR_PAID: &str = "pending_for_paid_order";
+
 /// That a payment was refused as well as completed.
 pub const PAID_AFTER_DENIED: &str = "paid_after_denied";
 

@@ -156,6 +156,51 @@ async fn a_conflict_in_the_books_is_found_with_its_payment_and_cannot_be_release
     assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
 }
 
+/// What the merchant is told of parked messages, with the ids of the notes.
+async fn notes(shop: &Shop) -> Vec<(String, serde_json::Value)> {
+    let rows = shop
+        .lease_outbox(at(1_000_000_000), Duration::from_secs(1), 100)
+        .await
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            (
+                row.id.to_string(),
+                serde_json::from_str(&row.payload).unwrap(),
+            )
+        })
+        .filter(|(_, body): &(String, serde_json::Value)| body["news"] == "merchant")
+        .collect()
+}
+
+#[tokio::test]
+async fn a_conflict_in_the_books_is_told_to_the_merchant_once_and_only_where_there_is_one() {
+    let telling = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    for (terms, told) in [(Terms::default(), 0), (telling, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 5).await;
+        let stage = stage(&shop).under(terms);
+        let mut paid = event(EventType::Completed, "T", "T");
+        let first = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+        stage.handle(&first).await;
+        paid.fingerprint = quittance_common::claims::Fingerprint::of(b"other");
+        let mut second = message(MessageKind::PaymentV1, 0, paid.to_json().unwrap());
+        second.headers.gateway = Some(quittance_common::ids::GatewayId::PayPal);
+        second.headers.account = "default".parse().ok();
+        for _ in 0..2 {
+            park(&stage, &second).await;
+        }
+        let notes = notes(&shop).await;
+        assert_eq!(notes.len(), told, "{notes:?}");
+        for (_, body) in notes {
+            assert_eq!(body["reasons"][0], "conflict");
+        }
+    }
+}
+
 #[tokio::test]
 async fn poison_is_found_by_what_is_left_of_it_and_no_more_once_it_was_replayed() {
     let folder = tempfile::tempdir().unwrap();

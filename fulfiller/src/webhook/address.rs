@@ -29,12 +29,23 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
         || a == 0
         || (a == 100 && b >= 64 && b < 128)
         || (a == 192 && b == 0 && c == 0)
+        // What 6to4's relays were reached by.
+        || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (b == 18 || b == 19))
         || a >= 240)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, third, .., last_but_one, last] = address.segments();
+    let [
+        first,
+        second,
+        third,
+        fourth,
+        fifth,
+        sixth,
+        last_but_one,
+        last,
+    ] = address.segments();
     let embedded = |high: u16, low: u16| {
         let [one, two] = high.to_be_bytes();
         let [three, four] = low.to_be_bytes();
@@ -44,10 +55,11 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(v4);
     }
     match (first, second) {
-        (0x64, 0xff9b) => embedded(last_but_one, last),
+        // Of these two prefixes of translators only 64:ff9b::/96 is for public addresses.
+        (0x64, 0xff9b) => [third, fourth, fifth, sixth] == [0; 4] && embedded(last_but_one, last),
         (0x2002, high) => embedded(high, third),
-        // Teredo and documentation.
-        (0x2001, 0 | 0xdb8) => false,
+        // For protocols (2001::/23, Teredo among them), and for documentation.
+        (0x2001, 0..=0x1ff | 0xdb8) | (0x3fff, 0..=0xfff) => false,
         // What is handed out lies in 2000::/3.
         _ => first & 0xe000 == 0x2000,
     }
@@ -82,6 +94,8 @@ mod tests {
             "100.128.0.1",
             "2606:4700::1111",
             "64:ff9b::5db8:d822",
+            "2001:200::1",
+            "192.88.98.1",
         ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
@@ -109,6 +123,15 @@ mod tests {
             "2002:a00:1::",
             "2001:db8::1",
             "fec0::1",
+            "64:ff9b:1::5db8:d822",
+            "64:ff9b:0:1::5db8:d822",
+            "3fff::1",
+            "3fff:fff:1::1",
+            "2001::1",
+            "2001:20::1",
+            "2001:1ff::1",
+            "192.88.99.1",
+            "2002:c058:6301::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }

@@ -31,7 +31,7 @@ impl Handling {
     /// against it: an effect that a rule withheld has another name, and a line that the catalogue
     /// does not know is held by nobody.
     pub(super) fn of_books(row: &PaymentRow) -> Option<Self> {
-        if row.flags.iter().any(|flag| waits_for_a_person(flag)) {
+        if waits_for_a_person(&row.flags) {
             return Some(Self::ManualReview);
         }
         let has = |all: &[String], name: &str| all.iter().any(|one| one == name);

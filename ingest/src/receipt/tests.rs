@@ -156,6 +156,8 @@ fn a_payment_that_waits_for_a_person_is_paid_and_in_review() {
         assert_eq!(pending.handling, Some(Handling::ManualReview));
         assert!(pending.is_open(), "the money is still on its way");
     }
+    let released = shown("completed", &[], &["items_mismatch", "released"]);
+    assert_eq!(released.handling, None, "a person has looked");
     for (status, flag) in [
         ("completed", "unknown_item"),
         ("refunded", "over_refunded"),

@@ -165,6 +165,8 @@ async fn a_released_order_is_still_held_against_the_amount(engine: Engine) -> an
     held(&pipeline, "TXFREE1", "amount_mismatch").await?;
     let payment = pipeline.settled("TXFREE2", "completed").await?;
     assert_eq!(flags(&payment), ["order_ambiguous", "released"]);
+    let waiting = pipeline.listing(&["payments", "list", "--flagged"]).await?;
+    assert!(waiting.is_empty(), "a person has decided: {waiting:?}");
     assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
 on_both_engines!(
     the_shops_queue_gets_the_verdict_of_the_books_and_an_accepted_payment_once_more,
+    a_shop_that_ships_what_was_sold_ships_two_captures_once,
     a_closed_payment_gives_its_goods_back_and_frees_its_order,
     an_invoice_of_somebody_else_does_not_block_his_signed_order,
 );
@@ -182,6 +183,10 @@ async fn the_shops_queue_gets_the_verdict_of_the_books_and_an_accepted_payment_o
             assert_eq!(order["bound"], Value::Null, "{event}");
             assert_eq!(event["data"]["flags"][0], "order_already_paid", "{event}");
         }
+        let payment = &event["data"]["payment"];
+        assert_eq!(payment["sold"], txn == "TXRES1", "{event}");
+        let id = payment["id"].as_str().unwrap_or_default();
+        assert!(id.ends_with(&format!(":payment:{txn}")), "{event}");
     }
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
@@ -199,6 +204,7 @@ async fn the_shops_queue_gets_the_verdict_of_the_books_and_an_accepted_payment_o
     let event = listener.event("TXRES2", ":accepted").await?;
     assert_eq!(event["data"]["order"]["bound"], "4001", "{event}");
     assert_eq!(event["data"]["flags"], serde_json::json!(["accepted"]));
+    assert_eq!(event["data"]["payment"]["sold"], true, "{event}");
     assert_eq!(pipeline.mailed(2).await?.len(), 2);
     pipeline.drained().await?;
     assert_eq!(pipeline.stock("POT").await?, (8, 0, 0));
@@ -207,6 +213,31 @@ async fn the_shops_queue_gets_the_verdict_of_the_books_and_an_accepted_payment_o
     for word in ["accepted", "kim", "he called"] {
         assert!(shown.contains(word), "{word:?} is missing in\n{shown}");
     }
+    Ok(())
+}
+
+/// Two captures are two events of one payment, of which one says that the goods were sold.
+async fn a_shop_that_ships_what_was_sold_ships_two_captures_once(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = start(engine).await?;
+    let listener = Listener::start(&pipeline).await?;
+    order(&pipeline, "4005").await?;
+    for (txn, gross) in [("TXRESC1", "12.00"), ("TXRESC2", "8.00")] {
+        let capture = Ipn::payment(txn, "POT", 1, gross)
+            .with("invoice", "4005")
+            .with("parent_txn_id", "TXRESA")
+            .with("auth_id", "TXRESA")
+            .with("transaction_entity", "payment");
+        pipeline.accept(&capture).await?;
+        let event = listener.event(txn, ":completed:").await?;
+        let payment = &event["data"]["payment"];
+        assert_eq!(payment["sold"], txn == "TXRESC1", "{event}");
+        let id = payment["id"].as_str().unwrap_or_default();
+        assert!(id.ends_with(":payment:TXRESA"), "{event}");
+        assert_eq!(event["data"]["order"]["bound"], "4005", "{event}");
+    }
+    assert_eq!(pipeline.stock("POT").await?, (9, 0, 0));
     Ok(())
 }
 

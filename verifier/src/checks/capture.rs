@@ -9,6 +9,7 @@ use quittance_common::event::EventData;
 use quittance_common::ids::TxnId;
 use quittance_common::money::Money;
 use quittance_common::order;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::shop::Authorization;
 
 use super::price::Expectation;
@@ -69,7 +70,7 @@ impl<'a> Authorized<'a> {
             Self::By(_) | Self::NoCapture => Err(short),
             Self::Unknown => Err(self.lifts(Refusal {
                 detail: format!("{}; its authorisation is not in the books", short.detail),
-                ..short.because("authorization_unknown")
+                ..short.because(RefusalCode::AuthorizationUnknown)
             })),
         }
     }

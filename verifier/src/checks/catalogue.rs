@@ -2,6 +2,7 @@
 
 use quittance_common::event::Line;
 use quittance_common::money::Money;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::Unmatched;
 
 use super::price::Expectation;
@@ -33,7 +34,7 @@ pub(super) fn asked(lines: &[Line], prices: &Prices) -> Result<Asked, Refusal> {
         };
         asked.total = Some(sum.ok_or_else(|| {
             Refusal::new(
-                "currency_mismatch",
+                RefusalCode::CurrencyMismatch,
                 "the items of the cart have prices that cannot be added",
             )
         })?);
@@ -77,7 +78,7 @@ pub(super) fn unmatched_item(unmatched: Unmatched) -> Result<&'static str, Refus
     match unmatched {
         Unmatched::Accept => Ok("unmatched_item"),
         Unmatched::Quarantine => Err(Refusal::new(
-            "unmatched_item",
+            RefusalCode::UnmatchedItem,
             "no order, and not every item in the catalogue, to hold the amount against",
         )),
     }

@@ -10,6 +10,7 @@ use quittance_common::event::Line;
 use quittance_common::ids::Reason;
 use quittance_common::money::Money;
 use quittance_common::order::{self, Quantities};
+use quittance_common::refusal::RefusalCode;
 
 use super::price::Expectation;
 use super::{Prices, Refusal, catalogue};
@@ -42,7 +43,7 @@ pub(super) fn mismatch(ordered: &Quantities, lines: &[Line]) -> Refusal {
     let found = found.map_or_else(|| "items without a sku".to_owned(), |found| listed(&found));
     let ordered = listed(ordered);
     Refusal::new(
-        "items_mismatch",
+        RefusalCode::ItemsMismatch,
         format!("ordered was {ordered}, paid was for {found}"),
     )
     .compared(&ordered, &found)
@@ -89,7 +90,7 @@ fn worth(total: Money, lines: &[Line], prices: &Prices) -> Result<Option<Reason>
     }
     match price.minor().cmp(&total.minor()) {
         Ordering::Greater => Err(Refusal::new(
-            "items_mismatch",
+            RefusalCode::ItemsMismatch,
             format!(
                 "the order names no items and asks {total}; those paid for cost {price} in the catalogue"
             ),

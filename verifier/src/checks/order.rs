@@ -8,6 +8,7 @@ use quittance_common::ids::OrderId;
 use quittance_common::money::Money;
 use quittance_common::order::signature::{self, Signed};
 use quittance_common::order::{self, Order, Quantities};
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::OrderPolicy;
 
 use super::price::Expectation;
@@ -34,12 +35,12 @@ pub(super) fn find(
         let named = data.order.invoice.is_some() || data.order.custom.is_some();
         return Err(if named {
             Refusal::new(
-                "order_unknown",
+                RefusalCode::OrderUnknown,
                 "no order of that invoice or custom is registered",
             )
         } else {
             Refusal::new(
-                "order_missing",
+                RefusalCode::OrderMissing,
                 "the message names no order, neither as invoice nor as custom",
             )
         });
@@ -86,7 +87,7 @@ fn signed(
         Signed::Not => return Ok(None),
         Signed::Invalid => {
             return Err(Refusal::new(
-                "order_signature_invalid",
+                RefusalCode::OrderSignatureInvalid,
                 "custom has the form of a signed order, and the shop did not sign it for these items",
             ));
         }
@@ -115,7 +116,7 @@ fn agreed(order: &Order, total: Money, lines: Quantities) -> Result<Quantities, 
     if order.total != total {
         let (there, here) = (order.total, total);
         return Err(Refusal::new(
-            "order_differs",
+            RefusalCode::OrderDiffers,
             format!("the register asks {there} for this order, its signature says {here}"),
         )
         .compared(&there, &here));
@@ -127,7 +128,7 @@ fn agreed(order: &Order, total: Money, lines: Quantities) -> Result<Quantities, 
         return Ok(order.lines.clone());
     }
     Err(Refusal::new(
-        "order_differs",
+        RefusalCode::OrderDiffers,
         "the register has other items for this order than its signature",
     ))
 }
@@ -143,7 +144,7 @@ fn registered<'a>(data: &EventData, known: &'a Known) -> Result<Option<&'a Order
 
 fn ambiguous(one: &OrderId, other: &OrderId) -> Refusal {
     Refusal::new(
-        "order_ambiguous",
+        RefusalCode::OrderAmbiguous,
         "invoice and custom name two different orders",
     )
     .compared(one, other)

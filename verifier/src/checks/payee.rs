@@ -3,6 +3,7 @@
 use quittance_common::event::{Environment, EventType};
 use quittance_common::ids::Reason;
 use quittance_common::notification::Payee;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::Account;
 
 use super::Refusal;
@@ -12,7 +13,7 @@ use super::Refusal;
 pub fn environment(claimed: Option<Environment>, account: Environment) -> Result<(), Refusal> {
     match claimed {
         Some(claimed) if claimed != account => Err(Refusal::new(
-            "environment_mismatch",
+            RefusalCode::EnvironmentMismatch,
             format!("the account is {account}, the message says {claimed}"),
         )
         .compared(&account, &claimed)),
@@ -38,7 +39,7 @@ pub(super) fn receiver(
             Ok(None)
         } else {
             Err(Refusal::new(
-                "payer_mismatch",
+                RefusalCode::PayerMismatch,
                 "a mass payment that another account sent",
             ))
         };
@@ -54,7 +55,7 @@ pub(super) fn receiver(
             Ok(None)
         } else {
             Err(Refusal::new(
-                "receiver_mismatch",
+                RefusalCode::ReceiverMismatch,
                 "receiver_id is none of the account's receivers",
             ))
         };
@@ -70,7 +71,7 @@ pub(super) fn receiver(
             | EventType::DisputeAdjusted
             | EventType::SubscriptionChanged => Ok(Some(Reason::of("receiver_missing"))),
             _ => Err(Refusal::new(
-                "receiver_missing",
+                RefusalCode::ReceiverMissing,
                 "the message names no payee",
             )),
         };
@@ -79,7 +80,7 @@ pub(super) fn receiver(
         Ok(None)
     } else {
         Err(Refusal::new(
-            "receiver_mismatch",
+            RefusalCode::ReceiverMismatch,
             "neither business nor receiver_email is one of the account's receivers",
         ))
     }

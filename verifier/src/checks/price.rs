@@ -10,6 +10,7 @@ use quittance_common::event::EventType;
 use quittance_common::ids::{OrderId, Reason};
 use quittance_common::money::Money;
 use quittance_common::order::Quantities;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::Unmatched;
 
 use super::Refusal;
@@ -98,11 +99,11 @@ impl Expectation {
 pub(super) fn incoming(event_type: EventType, gross: Option<Money>) -> Result<Money, Refusal> {
     match gross {
         None => Err(Refusal::new(
-            "missing_amount",
+            RefusalCode::MissingAmount,
             "the message names no amount",
         )),
         Some(gross) if gross.minor() <= 0 => Err(Refusal::new(
-            "amount_not_positive",
+            RefusalCode::AmountNotPositive,
             format!("a {event_type} of {gross} is no money coming in"),
         )
         .compared(&"more than zero", &gross)),
@@ -125,7 +126,7 @@ pub(super) fn amount(
         Refusal::new(reason, detail).compared(&total, &gross)
     };
     if total.currency() != gross.currency() {
-        return Err(refusal("currency_mismatch"));
+        return Err(refusal(RefusalCode::CurrencyMismatch));
     }
     let missing = total.minor().saturating_sub(gross.minor());
     if let Some(unmatched) = expected.partly
@@ -140,7 +141,7 @@ pub(super) fn amount(
             Ok(Some(Reason::of("underpaid_within_tolerance")))
         }
         Ordering::Less => authorized
-            .allows_less_than(total, tolerance, refusal("amount_mismatch"))
+            .allows_less_than(total, tolerance, refusal(RefusalCode::AmountMismatch))
             .map(|()| Some(Reason::of("partial_capture"))),
     }
 }

@@ -6,6 +6,7 @@
 
 use quittance_common::event::{BillingPeriod, EventData, EventType};
 use quittance_common::money::Money;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::status::TxnType;
 
 use super::Refusal;
@@ -28,12 +29,12 @@ pub(super) fn regular(data: &EventData) -> Result<Money, Refusal> {
     match regular.and_then(|period| period.amount) {
         Some(amount) if amount.minor() > 0 => Ok(amount),
         Some(amount) => Err(Refusal::new(
-            "amount_not_positive",
+            RefusalCode::AmountNotPositive,
             format!("a subscription that costs {amount} is no money coming in"),
         )
         .compared(&"more than zero", &amount)),
         None => Err(Refusal::new(
-            "missing_amount",
+            RefusalCode::MissingAmount,
             "the sign-up does not say what recurs",
         )),
     }
@@ -54,7 +55,7 @@ pub(super) fn trials(data: &EventData, total: Money) -> Result<(), Refusal> {
                 .amount
                 .map_or_else(|| "free".to_owned(), |amount| amount.to_string());
             return Err(Refusal::new(
-                "trial_not_expected",
+                RefusalCode::TrialNotExpected,
                 format!(
                     "a period costs {total}, trial period {} is {found}",
                     trial.number

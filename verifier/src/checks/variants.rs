@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use quittance_common::event::Line;
 use quittance_common::ids::Sku;
 use quittance_common::notification::{Notification, Reading};
+use quittance_common::refusal::RefusalCode;
 use quittance_common::variant::{Choice, Selection, Variants};
 
 use super::Refusal;
@@ -124,7 +125,7 @@ fn mismatch<S>(item: &str, options: &Selection, known: &[(Selection, S)]) -> Ref
     let more = if known.len() > TOLD { " or others" } else { "" };
     let expected = format!("{}{more}", all.join(" or "));
     Refusal::new(
-        "options_mismatch",
+        RefusalCode::OptionsMismatch,
         format!("item {item} is sold as {expected}, and chosen was {found}"),
     )
     .compared(&expected, &found)

@@ -93,4 +93,14 @@ mod tests {
         assert_eq!(names.len(), Doubt::ALL.len());
         assert!(!names.contains(&"unnamed_reason".to_owned()));
     }
+
+    /// The compiler sees to it that each has a name.
+    #[test]
+    fn every_doubt_that_has_a_name_is_listed() {
+        let arms = include_str!("doubt.rs").lines().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("Self::") && line.contains("=> \"")
+        });
+        assert_eq!(arms.count(), Doubt::ALL.len());
+    }
 }

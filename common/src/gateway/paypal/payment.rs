@@ -26,7 +26,7 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
     }
     let mut data = context.data(Subject::Message(String::new()))?;
     data.subject = subject(context, &data, &mut doubts);
-    context.add_lines(&mut data, &mut doubts)?;
+    context.add_lines(event_type, &mut data, &mut doubts)?;
     doubt_amount(event_type, data.gross, &mut doubts);
     // A payment that is only authorised is Pending; its capture has a `txn_id` of its own. Should
     // the authorisation itself ever say Completed, counting both would ship twice.

@@ -194,14 +194,20 @@ impl<'a> Context<'a> {
         flags
     }
 
-    /// Adds the lines, and what is odd about them.
+    /// Adds the lines of an event of that type, and what is odd about them. None of an item is a doubt
+    /// where items are sold or agreed on; money that goes back waits for nobody because of it.
     pub(super) fn add_lines(
         &self,
+        event_type: EventType,
         data: &mut EventData,
         doubts: &mut Vec<Reason>,
     ) -> Result<(), ReadError> {
         let cart = cart::read(self.fields, amount::currency(self.fields)?)?;
-        if cart.zero_quantity {
+        let counts = matches!(
+            event_type,
+            EventType::Completed | EventType::Pending | EventType::SubscriptionChanged
+        );
+        if cart.zero_quantity && counts {
             doubts.push(Doubt::ZeroQuantity.reason());
         }
         if cart.count_differs {

@@ -98,15 +98,15 @@ pub(super) fn read(context: &Context<'_>) -> Result<Reading, ReadError> {
         txn_type: context.txn_type.as_ref().map_or("", TxnType::as_str),
         occasion: &occasion(context),
     })?;
+    let event_type = EventType::SubscriptionChanged;
     let mut data = context.data(Subject::Subscription(id))?;
     if matches!(
         context.txn_type,
         Some(TxnType::SubscrSignup | TxnType::SubscrModify)
     ) {
         data.terms = terms(fields);
-        context.add_lines(&mut data, &mut doubts)?;
+        context.add_lines(event_type, &mut data, &mut doubts)?;
     }
-    let event_type = EventType::SubscriptionChanged;
     let meaning = TERMS
         .into_iter()
         .fold(context.meaning(event_type, &data), |meaning, name| {

@@ -213,6 +213,26 @@ fn oddities_of_a_completed_payment_are_doubts() {
 }
 
 #[test]
+fn none_of_an_item_is_a_doubt_of_a_sale_and_not_of_money_that_goes_back() {
+    for (status, doubted) in [
+        ("Completed", true),
+        ("Pending", true),
+        ("Refunded", false),
+        ("Reversed", false),
+        ("Canceled_Reversal", false),
+        ("Denied", false),
+    ] {
+        let body = format!(
+            "txn_id=T1&parent_txn_id=T0&payment_status={status}&mc_gross=1&mc_currency=USD\
+             &item_number=A&quantity=0"
+        );
+        let reading = reading(body.as_bytes());
+        let is_doubted = doubts(&reading).contains(&"zero_quantity");
+        assert_eq!(is_doubted, doubted, "{status}");
+    }
+}
+
+#[test]
 fn a_refund_without_its_parent_is_about_itself_and_doubted() {
     let reading = reading(b"txn_id=R1&payment_status=Refunded&mc_gross=-1.00&mc_currency=USD");
     assert_eq!(reading.data.subject.id(), "R1");

@@ -47,6 +47,40 @@ impl Books {
         Ok(change)
     }
 
+    /// How many of each item are sold: taken from our own tables, or asked of a shop that counts its
+    /// own stock.
+    pub async fn sold(&mut self) -> Result<BTreeMap<String, i64>, ShopError> {
+        let doing = "reading what is sold";
+        sqlx::query(
+            "SELECT sku, quantity FROM stock_line WHERE subject = $1 \
+             AND hold IN ('taken', 'asked_taken')",
+        )
+        .bind(self.subject.as_str())
+        .fetch_all(&mut *self.tx)
+        .await
+        .and_then(|rows| {
+            let pair = |row: &AnyRow| Ok((row.try_get(0)?, row.try_get(1)?));
+            rows.iter().map(pair).collect()
+        })
+        .map_err(ShopError::during(doing))
+    }
+
+    /// Puts back what `lines` hold, which no row of the subject's remembers any more: see
+    /// [`crate::shop::Absorbed`]. Products are locked in the order of their sku.
+    pub async fn give_back(&mut self, lines: &BTreeMap<String, LineHold>) -> Result<(), ShopError> {
+        for (sku, line) in lines.iter().filter(|(_, line)| line.counts_something()) {
+            let Some(level) = self.lock_product(sku).await? else {
+                continue;
+            };
+            let (after, _, moves) = stock::settle(level, *line, Hold::Nothing, 0);
+            self.write_level(sku, after).await?;
+            for (movement, count) in moves {
+                self.write_move(sku, movement, count).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What the state of the lines wants a person to see: `backorder`, `unknown_item`,
     /// `reservation_short`.
     pub async fn stock_flags(&mut self) -> Result<BTreeSet<String>, ShopError> {
@@ -66,7 +100,7 @@ impl Books {
         Ok(flags)
     }
 
-    async fn lines(&mut self) -> Result<BTreeMap<String, LineHold>, ShopError> {
+    pub(in crate::shop) async fn lines(&mut self) -> Result<BTreeMap<String, LineHold>, ShopError> {
         let doing = "reading what the payment holds";
         sqlx::query(
             "SELECT sku, hold, quantity, reserved, taken, backordered FROM stock_line \

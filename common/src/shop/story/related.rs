@@ -38,13 +38,13 @@ impl Shop {
         Ok(related)
     }
 
-    /// The registered orders that the payment names, and whether each is cancelled.
+    /// The registered and the cancelled orders that the payment names.
     async fn registered_orders(&self, subject: &str) -> Result<Vec<RelatedRow>, ShopError> {
         let rows = self
             .rows(
                 "SELECT DISTINCT o.id, o.cancelled_at, o.cancelled_by, o.cancelled_because, \
                  o.total_minor, o.currency FROM event e JOIN shop_order o ON o.id = e.order_ref \
-                 WHERE e.subject = $1",
+                 WHERE e.subject = $1 AND (o.registered_at <> 0 OR o.cancelled_at <> 0)",
                 subject,
             )
             .await?;

@@ -33,6 +33,8 @@ struct Told<'a> {
     order: &'a OrderId,
     /// `cancelled`, `cancelled_before` or `paid`.
     outcome: &'static str,
+    /// Whether the order was registered when it was cancelled by this command.
+    registered: bool,
     /// Who cancelled it, now or before; blank when it is paid.
     by: &'a str,
     /// The payment that settled it; blank unless it is paid.
@@ -90,19 +92,20 @@ pub(crate) async fn cancel(
     }
     Ok(match done.outcome {
         Cancelled::Paid { .. } => Exit::Failed,
-        Cancelled::Now | Cancelled::Before { .. } => Exit::Done,
+        Cancelled::Now | Cancelled::Unregistered | Cancelled::Before { .. } => Exit::Done,
     })
 }
 
 fn told<'a>(id: &'a OrderId, by: &'a str, done: &'a Cancellation) -> Told<'a> {
     let (outcome, by, paid_by) = match &done.outcome {
-        Cancelled::Now => ("cancelled", by, ""),
+        Cancelled::Now | Cancelled::Unregistered => ("cancelled", by, ""),
         Cancelled::Before { by, .. } => ("cancelled_before", by.as_str(), ""),
         Cancelled::Paid { txn_id, .. } => ("paid", "", txn_id.as_str()),
     };
     Told {
         order: id,
         outcome,
+        registered: done.outcome != Cancelled::Unregistered,
         by,
         paid_by,
         payments: done.payments.iter().map(ToldPayment::from).collect(),
@@ -117,6 +120,13 @@ fn write_words(out: &mut dyn Write, told: &Told<'_>, done: &Cancellation) -> io:
         }
         Cancelled::Now | Cancelled::Paid { .. } => {
             writeln!(out, "cancelled order {order} by {by}")?;
+        }
+        Cancelled::Unregistered => {
+            writeln!(out, "cancelled order {order} by {by}")?;
+            writeln!(
+                out,
+                "no order {order} is registered: a signed one is cancelled by this; mind the spelling"
+            )?;
         }
     }
     for payment in &told.payments {
@@ -143,7 +153,7 @@ pub(crate) fn show(
     let row = rows.into_iter().find(|row| row.id == id.as_str());
     let Some(row) = row else {
         anyhow::bail!(
-            "no order `{id}` is registered: `quittance orders list` shows those that are"
+            "no order `{id}` is registered or cancelled: `quittance orders list` shows those that are"
         );
     };
     if form == Form::JsonLines {
@@ -152,7 +162,10 @@ pub(crate) fn show(
     }
     let lines = [
         ("order", row.id.clone()),
-        ("total", format!("{} {}", row.total, row.currency)),
+        (
+            "total",
+            format!("{} {}", row.total, row.currency).trim().to_owned(),
+        ),
         ("lines", row.lines.join(", ")),
         ("registered", row.registered_at.clone()),
         ("settled by", row.settled_by.clone()),

@@ -182,11 +182,77 @@ async fn cancelling_again_changes_nothing_and_finishes_what_a_crash_has_left() {
         (row.cancelled_by.as_str(), row.cancelled_because.as_str()),
         ("kim", "out of print")
     );
-    let unknown = "1002".parse().unwrap();
-    let error = cancel_order(&Terms::default(), &shop, &unknown, &other)
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("no order `1002`"), "{error}");
+}
+
+/// A signed order needs no registration, and can be off all the same.
+#[tokio::test]
+async fn an_order_that_is_only_signed_is_cancelled_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    let pending = for_order(EventType::Pending, "T");
+    apply(&shop, &pending, at(1)).await.unwrap();
+    assert!(
+        shop.order_list().await.unwrap().is_empty(),
+        "not registered"
+    );
+    let done = cancelled(&shop, &Terms::default()).await;
+    assert_eq!(done.outcome, Cancelled::Unregistered);
+    assert_eq!(mugs(&shop).await, (10, 0, 0));
+    let again = cancelled(&shop, &Terms::default()).await;
+    assert!(matches!(again.outcome, Cancelled::Before { .. }));
+    let paid = for_order(EventType::Completed, "T");
+    apply(&shop, &paid, at(60)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (10, 0, 0));
+    assert_eq!(only_payment(&shop).await.flags, ["order_cancelled"]);
+    let row = shop.order_list().await.unwrap().remove(0);
+    assert_eq!((row.id.as_str(), row.total.as_str()), ("1001", ""));
+    assert_eq!(
+        (row.cancelled_by.as_str(), row.cancelled_because.as_str()),
+        ("kim", "out of print")
+    );
+    assert_eq!(row.registered_at, "");
+    // To the checks it is no order with terms of its own.
+    let id = "1001".parse().unwrap();
+    assert!(shop.is_cancelled(&id).await.unwrap());
+    assert!(shop.orders(&[id].into()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_signed_order_that_is_paid_is_not_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    let paid = for_order(EventType::Completed, "T");
+    apply(&shop, &paid, at(1)).await.unwrap();
+    let done = cancelled(&shop, &Terms::default()).await;
+    assert!(matches!(done.outcome, Cancelled::Paid { .. }), "{done:?}");
+    assert!(shop.order_list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_that_is_registered_after_it_was_cancelled_stays_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    cancelled(&shop, &Terms::default()).await;
+    let order = Order {
+        id: "1001".parse().unwrap(),
+        total: Money::from_minor(2000, "EUR".parse().unwrap()),
+        lines: [("mug".parse().unwrap(), 2)].into(),
+    };
+    for _ in 0..2 {
+        let orders = std::slice::from_ref(&order);
+        shop.add_orders(orders, at(60)).await.unwrap();
+    }
+    let row = shop.order_list().await.unwrap().remove(0);
+    assert_eq!(
+        (row.total.as_str(), row.lines),
+        ("20.00", vec!["mug=2".to_owned()])
+    );
+    assert_eq!(row.cancelled_by, "kim");
+    let other = Order {
+        total: Money::from_minor(1, "EUR".parse().unwrap()),
+        ..order
+    };
+    assert!(shop.add_orders(&[other], at(61)).await.is_err());
 }
 
 #[tokio::test]

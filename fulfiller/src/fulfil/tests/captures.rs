@@ -34,6 +34,33 @@ async fn a_pending_capture_that_named_no_authorisation_is_joined_to_it_later() {
     assert_eq!(only_payment(&shop).await.events, 3);
 }
 
+/// What was set aside for a capture alone has grown too old, and then its authorisation is found.
+#[tokio::test]
+async fn the_open_reservation_of_an_authorisation_does_not_expire_with_that_of_its_capture() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 5).await;
+    let day = 86_400;
+    apply(&shop, &event(EventType::Pending, "C", "C"), at(0))
+        .await
+        .unwrap();
+    let stale = shop.stale_reservations(at(day), None, 10).await.unwrap();
+    release_stale(&shop, &stale[0], at(day)).await.unwrap();
+    apply(&shop, &authorized("A"), at(2 * day)).await.unwrap();
+    let mut review = capture("A", "C", 2000);
+    review.event_type = EventType::Pending;
+    review.key = "pp:sandbox:C:pending:review".parse().unwrap();
+    apply(&shop, &review, at(3 * day)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (5, 2, 0));
+    assert!(only_payment(&shop).await.flags.is_empty());
+    let stale = shop
+        .stale_reservations(at(4 * day), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(stale.len(), 1, "or it would be kept from others for ever");
+    release_stale(&shop, &stale[0], at(4 * day)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (5, 0, 0));
+}
+
 #[tokio::test]
 async fn payments_that_name_each_other_as_parents_are_no_endless_circle() {
     let folder = tempfile::tempdir().unwrap();

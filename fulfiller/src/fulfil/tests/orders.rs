@@ -3,6 +3,7 @@
 use quittance_common::status::TxnType;
 
 use super::*;
+use crate::terms::Terms;
 
 fn for_order(txn: &str, order: &str) -> PaymentEvent {
     let mut event = event(EventType::Completed, txn, txn);
@@ -48,16 +49,8 @@ async fn a_second_payment_for_a_settled_order_gets_no_goods_and_waits_for_a_pers
     let folder = tempfile::tempdir().unwrap();
     let shop = shop(&folder, 10).await;
     apply(&shop, &for_order("T1", "1001"), at(1)).await.unwrap();
-    let mut pending = event(EventType::Pending, "T2", "T2");
-    pending.data.order.bound = "1001".parse().ok();
-    apply(&shop, &pending, at(2)).await.unwrap();
-    assert_eq!(mugs(&shop).await, (8, 2, 0));
     let second = apply(&shop, &for_order("T2", "1001"), at(3)).await.unwrap();
-    assert_eq!(
-        mugs(&shop).await,
-        (8, 0, 0),
-        "what it had reserved is free again"
-    );
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
     assert_eq!(flags_of(&shop, "T2").await, ["order_already_paid"]);
     assert!(flags_of(&shop, "T1").await.is_empty());
     let Applied::New(done) = second else {
@@ -72,6 +65,55 @@ async fn a_second_payment_for_a_settled_order_gets_no_goods_and_waits_for_a_pers
         .await
         .unwrap();
     assert_eq!(mugs(&shop).await, (8, 0, 0));
+}
+
+fn pending_for_order(txn: &str, order: &str) -> PaymentEvent {
+    let mut pending = event(EventType::Pending, txn, txn);
+    pending.data.order.bound = order.parse().ok();
+    pending
+}
+
+/// Or the buyer of the last item but one could keep the last from everybody, by a second eCheck.
+#[tokio::test]
+async fn a_pending_payment_for_a_settled_order_sets_nothing_aside_and_promises_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 4).await;
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    apply(&shop, &for_order("T1", "1001"), at(1)).await.unwrap();
+    apply_under(&terms, &shop, &pending_for_order("T2", "1001"), at(2))
+        .await
+        .unwrap();
+    assert_eq!(mugs(&shop).await, (2, 0, 0), "free for others");
+    assert_eq!(flags_of(&shop, "T2").await, ["pending_for_paid_order"]);
+    let told: Vec<String> = announced(&shop, at(50))
+        .await
+        .iter()
+        .filter(|told| told.txn_id == "T2")
+        .map(|told| told.news.effect())
+        .collect();
+    assert_eq!(told, ["mail_merchant:pending_for_paid_order"]);
+    apply(&shop, &for_order("T2", "1001"), at(3)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (2, 0, 0));
+    assert_eq!(flags_of(&shop, "T2").await, ["order_already_paid"]);
+}
+
+#[tokio::test]
+async fn what_a_pending_payment_has_set_aside_is_free_with_its_next_word_once_another_has_paid() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 10).await;
+    apply(&shop, &pending_for_order("T2", "1001"), at(1))
+        .await
+        .unwrap();
+    assert_eq!(mugs(&shop).await, (10, 2, 0));
+    apply(&shop, &for_order("T1", "1001"), at(2)).await.unwrap();
+    let mut review = pending_for_order("T2", "1001");
+    review.key = "pp:sandbox:T2:pending:review".parse().unwrap();
+    apply(&shop, &review, at(3)).await.unwrap();
+    assert_eq!(mugs(&shop).await, (8, 0, 0));
+    assert_eq!(flags_of(&shop, "T2").await, ["pending_for_paid_order"]);
 }
 
 #[tokio::test]

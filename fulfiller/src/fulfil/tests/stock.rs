@@ -140,6 +140,70 @@ async fn an_expired_reservation_is_released_once_and_a_late_completed_takes_the_
     assert!(only_payment(&shop).await.flags.is_empty());
 }
 
+#[tokio::test]
+async fn an_expired_reservation_keeps_the_flags_that_its_goods_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 5).await;
+    let mut pending = event(EventType::Pending, "T", "T");
+    pending.data.lines = vec![line("hat", 1), line("mug", 2)];
+    apply(&shop, &pending, at(0)).await.unwrap();
+    assert_eq!(only_payment(&shop).await.flags, ["unknown_item"]);
+    let stale = shop.stale_reservations(at(9), None, 10).await.unwrap();
+    release_stale(&shop, &stale[0], at(9)).await.unwrap();
+    assert_eq!(
+        only_payment(&shop).await.flags,
+        ["reservation_expired", "unknown_item"]
+    );
+}
+
+/// A shop that counts its own stock gets back what it was asked for, not what the payment says by
+/// then.
+#[tokio::test]
+async fn a_shop_that_counts_its_own_stock_is_asked_for_added_goods_only_and_gets_all_back() {
+    let terms = Terms {
+        stock: StockBy::Http,
+        ..Terms::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, 5).await;
+    let mut more = event(EventType::Completed, "T", "T");
+    more.key = "pp:sandbox:T:completed:more".parse().unwrap();
+    more.data.lines = vec![line("hat", 1), line("mug", 3)];
+    // Of these two the fold takes the lines of the first key.
+    for event in [
+        event(EventType::Completed, "T", "T"),
+        more,
+        refund("T", "R", 2000),
+    ] {
+        apply_under(&terms, &shop, &event, at(1)).await.unwrap();
+    }
+    let mut asked: Vec<(u32, String)> = announced(&shop, at(100))
+        .await
+        .into_iter()
+        .filter_map(|told| match told.news {
+            News::Stock {
+                request,
+                sequence,
+                items,
+                ..
+            } => {
+                let items = items
+                    .iter()
+                    .map(|item| format!("{} {}", item.sku, item.quantity));
+                let items: Vec<String> = items.collect();
+                Some((sequence, format!("{request:?} {}", items.join(", "))))
+            }
+            _ => None,
+        })
+        .collect();
+    asked.sort();
+    let asked: Vec<&str> = asked.iter().map(|(_, what)| what.as_str()).collect();
+    assert_eq!(
+        asked,
+        ["Take mug 2", "Take hat 1, mug 1", "Restock hat 1, mug 3"]
+    );
+}
+
 /// More rows than one page has.
 #[tokio::test]
 async fn the_sweeper_goes_from_page_to_page_until_nothing_is_held() {

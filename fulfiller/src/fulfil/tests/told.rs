@@ -47,6 +47,36 @@ async fn a_paid_item_that_is_not_there_is_told_to_buyer_and_merchant_once() {
     assert_eq!(count("mail_merchant:backorder"), 1, "{news:?}");
 }
 
+/// He was told when it was parked, and has decided.
+#[tokio::test]
+async fn what_a_person_has_released_is_not_told_to_the_merchant_again() {
+    let terms = Terms {
+        tell_merchant: true,
+        ..Terms::default()
+    };
+    for (more, told) in [
+        (None, vec!["mail_received"]),
+        (
+            Some("overpaid"),
+            vec!["mail_merchant:overpaid", "mail_received"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = shop(&folder, 9).await;
+        let mut released = event(EventType::Completed, "T", "T");
+        let flags = ["items_mismatch", "zero_quantity", "released"];
+        released.data.flags = flags.into_iter().chain(more).map(str::to_owned).collect();
+        apply_under(&terms, &shop, &released, at(1)).await.unwrap();
+        let mut heard: Vec<String> = announced(&shop, at(100))
+            .await
+            .iter()
+            .map(|told| told.news.effect())
+            .collect();
+        heard.sort();
+        assert_eq!(heard, told);
+    }
+}
+
 #[tokio::test]
 async fn each_new_flag_is_told_to_the_merchant_once_and_only_where_there_is_one() {
     let folder = tempfile::tempdir().unwrap();

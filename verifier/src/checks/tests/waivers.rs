@@ -1,5 +1,7 @@
 //! What a person can waive: exactly the refusal that was released.
 
+use quittance_common::shop::flags;
+
 use super::*;
 
 fn passing(
@@ -77,6 +79,8 @@ fn a_waived_order_leaves_the_amount_to_the_catalogue() {
         assert_eq!(passed.order, None, "{reason}");
         let flags: Vec<&str> = passed.flags.iter().map(Reason::as_str).collect();
         assert_eq!(flags, ["released", reason]);
+        let flags: Vec<String> = passed.flags.iter().map(ToString::to_string).collect();
+        assert!(!flags::waits_for_a_person(&flags), "{reason}");
         let short = refused(pot("0.05 EUR"));
         let again = passing(&short, &known, policy, &[reason]);
         assert_eq!(again, Err("amount_mismatch".to_owned()), "{reason}");
