@@ -11,6 +11,7 @@ mod availability;
 pub mod books;
 pub mod cancellation;
 pub mod catalogue;
+mod copies;
 pub mod decisions;
 pub mod error;
 mod family;

@@ -52,6 +52,7 @@ fn decision(stage: StageName, message: &Message, lot: Lot, why: Why<'_>) -> NewD
         attempt: message.headers.attempt,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
+        meaning: None,
         parked: Some(NewParked {
             // Nothing here can be released, so nothing more of it needs to be kept.
             message: Message {

@@ -7,7 +7,8 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Shop, ShopError, millis, time_text};
+use super::{Shop, ShopError, copies, millis, time_text};
+use crate::claims::Fingerprint;
 use crate::disposition::Lot;
 use crate::event::Source;
 use crate::ids::{AccountId, GatewayId, MessageId, Reason};
@@ -40,6 +41,9 @@ pub struct NewDecision {
     pub gateway: Option<GatewayId>,
     /// Whose account.
     pub account: Option<AccountId>,
+    /// What the message means: the same for every copy, by whichever way it came. `None` where
+    /// copies do not matter.
+    pub meaning: Option<Fingerprint>,
     /// What was parked, if it was.
     pub parked: Option<NewParked>,
 }
@@ -92,7 +96,8 @@ const VERIFIED: &str = "verified";
 
 impl Shop {
     /// Writes a decision down, with what was parked. The same decision about the same message
-    /// again (a redelivery) changes nothing.
+    /// again (a redelivery) changes nothing; of another message that means the same and is parked
+    /// for the same reason only the number is kept.
     pub async fn record_decision(&self, decision: &NewDecision) -> Result<(), ShopError> {
         let doing = "writing a decision";
         let mut tx = self
@@ -101,6 +106,12 @@ impl Shop {
             .begin()
             .await
             .map_err(ShopError::during(doing))?;
+        if let (Some(_), Some(meaning), Some(reason)) =
+            (&decision.parked, &decision.meaning, &decision.reason)
+            && copies::is_copy(&mut tx, meaning, reason, decision.message_id, decision.at).await?
+        {
+            return tx.commit().await.map_err(ShopError::during(doing));
+        }
         let blank = [(String::new(), String::new())];
         let about = if decision.about.is_empty() {
             &blank[..]
@@ -118,6 +129,9 @@ impl Shop {
         } else if decision.outcome == VERIFIED {
             // Parked once, it has gone its way after all: a replay.
             super::parked::settle(&mut tx, decision.message_id, decision.at).await?;
+            if let Some(meaning) = &decision.meaning {
+                copies::settle(&mut tx, meaning, decision.at).await?;
+            }
         }
         tx.commit().await.map_err(ShopError::during(doing))
     }

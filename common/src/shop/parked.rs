@@ -35,6 +35,11 @@ pub struct ParkedRow {
     pub detail: String,
     /// When.
     pub at: String,
+    /// How many messages that mean the same were parked for this reason, this one included. Those
+    /// that a server delivers twice may count twice.
+    pub copies: i64,
+    /// When the last of them was; blank where copies are not counted.
+    pub last_at: String,
     /// `refused`, `invalid`, `unreadable`, `conflict`, `gave_up`.
     pub outcome: String,
     /// What it is about.
@@ -73,7 +78,11 @@ macro_rules! parked_where {
             "SELECT p.txn_id, p.reason, p.expected, p.found, p.detail, p.at_ms, p.outcome, ",
             "p.subject, p.account, p.message_id, p.stage, p.lot, p.settled_at, ",
             "p.personal_removed_at, COALESCE(r.released_by, ''), COALESCE(r.at_ms, 0), ",
-            "COALESCE(r.because, '') FROM parked_message p LEFT JOIN release_request r ",
+            "COALESCE(r.because, ''), ",
+            "COALESCE((SELECT MAX(c.copies) FROM parked_copy c ",
+            "WHERE c.message_id = p.message_id AND c.reason = p.reason), 1), ",
+            "COALESCE((SELECT MAX(c.last_at) FROM parked_copy c ",
+            "WHERE c.message_id = p.message_id AND c.reason = p.reason), 0) FROM parked_message p LEFT JOIN release_request r ",
             "ON r.message_id = p.message_id AND r.reason = p.reason WHERE ",
             $rest,
             " ORDER BY p.at_ms DESC, p.message_id"
@@ -155,6 +164,8 @@ fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
         found: row.try_get(3)?,
         detail: row.try_get(4)?,
         at: time_text(row.try_get(5)?),
+        copies: row.try_get(17)?,
+        last_at: time_text(row.try_get(18)?),
         outcome: row.try_get(6)?,
         subject: row.try_get(7)?,
         account: row.try_get(8)?,
@@ -174,7 +185,7 @@ fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
 }
 
 /// Where a stage parks what.
-fn queue_of(stage: &str, lot: &str) -> &'static str {
+pub(crate) fn queue_of(stage: &str, lot: &str) -> &'static str {
     match (lot, stage) {
         ("quarantine", _) => "quarantine",
         (_, "fulfiller") => "fulfil.dead",

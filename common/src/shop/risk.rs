@@ -122,6 +122,7 @@ mod tests {
             attempt: 0,
             gateway: Some(GatewayId::PayPal),
             account: "default".parse().ok(),
+            meaning: None,
             parked: Some(NewParked {
                 lot: crate::disposition::Lot::Quarantine,
                 message,

@@ -5,12 +5,13 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row as _};
 use super::{Dialect, ShopError};
 
 /// The steps: version N is reached by running step N. Only ever appended to.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
     include_str!("schema/v5.sql"),
+    include_str!("schema/v6.sql"),
 ];
 
 /// Any number; the same in every process that guards this schema.
@@ -114,7 +115,7 @@ mod tests {
             .unwrap();
         assert_eq!(row.get::<i64, _>(0), 0);
         let mut connection = pool.acquire().await.unwrap();
-        assert_eq!(version(&mut connection).await.unwrap(), 5);
+        assert_eq!(version(&mut connection).await.unwrap(), 6);
     }
     #[tokio::test]
     async fn of_the_settlements_of_version_4_those_of_bound_orders_stay_one_an_order() {
