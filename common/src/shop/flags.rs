@@ -13,39 +13,64 @@ pub enum Concern {
     Person,
 }
 
+/// Every flag that this build raises, and what it asks for.
+pub const ALL: [(&str, Concern); 48] = [
+    ("refund_awaits_payment", Concern::Note),
+    ("reservation_short", Concern::Note),
+    ("reservation_expired", Concern::Note),
+    ("signup_not_seen", Concern::Note),
+    ("first_payment_due", Concern::Note),
+    ("end_of_term", Concern::Note),
+    ("modified", Concern::Note),
+    ("payment_skipped", Concern::Note),
+    ("unmatched_item", Concern::Note),
+    ("unknown_item", Concern::Note),
+    ("item_without_sku", Concern::Note),
+    ("options_not_checked", Concern::Note),
+    ("partly_captured", Concern::Note),
+    ("accepted", Concern::Note),
+    ("closed", Concern::Note),
+    // Of the checks' reasons only such a one is a flag that a person has released.
+    ("released", Concern::Told),
+    ("amount_mismatch", Concern::Told),
+    ("currency_mismatch", Concern::Told),
+    ("receiver_mismatch", Concern::Told),
+    ("overpaid", Concern::Told),
+    ("underpaid_within_tolerance", Concern::Told),
+    ("partial_capture", Concern::Told),
+    ("auction", Concern::Told),
+    ("initial_payment", Concern::Told),
+    ("invoice_already_paid", Concern::Told),
+    ("reversal_canceled", Concern::Told),
+    ("dispute_adjusted", Concern::Told),
+    ("amount_changed", Concern::Person),
+    ("backorder", Concern::Person),
+    ("capture_currency_mismatch", Concern::Person),
+    ("cart_count_differs", Concern::Person),
+    ("disputed", Concern::Person),
+    ("items_not_checked", Concern::Person),
+    ("items_not_told", Concern::Person),
+    ("order_already_paid", Concern::Person),
+    ("order_cancelled", Concern::Person),
+    ("over_captured", Concern::Person),
+    ("over_refunded", Concern::Person),
+    ("paid_after_denied", Concern::Person),
+    ("paid_without_amount", Concern::Person),
+    ("payment_failed", Concern::Person),
+    ("pending_for_cancelled_order", Concern::Person),
+    ("receiver_missing", Concern::Person),
+    ("refund_currency_mismatch", Concern::Person),
+    ("refund_without_amount", Concern::Person),
+    ("reversed", Concern::Person),
+    ("settles_another_order", Concern::Person),
+    ("unknown_event", Concern::Person),
+];
+
 /// Which flag asks for what.
 pub fn concern(flag: &str) -> Concern {
-    match flag {
-        "refund_awaits_payment"
-        | "reservation_short"
-        | "reservation_expired"
-        | "signup_not_seen"
-        | "first_payment_due"
-        | "end_of_term"
-        | "modified"
-        | "payment_skipped"
-        | "unmatched_item"
-        | "unknown_item"
-        | "item_without_sku"
-        | "options_not_checked"
-        | "partly_captured"
-        | "accepted"
-        | "closed" => Concern::Note,
-        // Of the checks' reasons only such a one is a flag that a person has released.
-        "released"
-        | "amount_mismatch"
-        | "currency_mismatch"
-        | "receiver_mismatch"
-        | "overpaid"
-        | "underpaid_within_tolerance"
-        | "partial_capture"
-        | "auction"
-        | "initial_payment"
-        | "invoice_already_paid"
-        | "reversal_canceled"
-        | "dispute_adjusted" => Concern::Told,
-        _ => Concern::Person,
-    }
+    ALL.iter()
+        .find(|(name, _)| *name == flag)
+        .map_or(Concern::Person, |(_, concern)| *concern)
 }
 
 /// Whether a payment with this flag waits for a person before its goods go.
