@@ -16,7 +16,8 @@
 //! | [`retry`], [`disposition`], [`stage`] | what a stage may decide and how waiting is laddered |
 //! | [`message`] | the envelope that travels through every queue |
 //! | [`trace`] | the W3C trace context that goes with it |
-//! | [`quarantine_notice`] | the note to the merchant about a message in quarantine |
+//! | [`codes`] | the codes for which a person is asked |
+//! | [`quarantine_notice`] | the note to the merchant about a message that was parked |
 //! | [`queue`] | the queue port: `RabbitMQ` and the embedded engine |
 //! | [`claims`] | the claim port: Redis and the embedded engine |
 //! | [`lookups`] | what gateways answered about returning buyers: Redis and the embedded engine |
@@ -26,6 +27,7 @@
 pub mod admin;
 pub mod claims;
 pub mod clock;
+pub mod codes;
 pub mod consumer;
 pub mod disposition;
 pub mod event;

@@ -96,6 +96,19 @@ pub struct Notification {
     pub readings: Vec<Reading>,
 }
 
+impl Notification {
+    /// What the message means to that account: the same for every copy, by whichever way it came.
+    pub fn meaning(&self, gateway: GatewayId, account: &AccountId) -> Fingerprint {
+        let mut told: Vec<String> = self
+            .readings
+            .iter()
+            .map(|reading| format!("{} {}", reading.key, reading.fingerprint.as_str()))
+            .collect();
+        told.sort_unstable();
+        Fingerprint::of(format!("{gateway} {account}\n{}", told.join("\n")).as_bytes())
+    }
+}
+
 /// Who was paid, in the gateway's three spellings; lower case, trimmed. All empty for forms of
 /// message in which the merchant is the payer (mass pay) or the gateway says nothing.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]

@@ -12,6 +12,7 @@ mod availability;
 pub mod books;
 pub mod cancellation;
 pub mod catalogue;
+mod copies;
 pub mod decisions;
 pub mod dismissal;
 pub mod error;

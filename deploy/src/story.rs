@@ -225,6 +225,8 @@ mod tests {
                 found: "19.80 EUR".into(),
                 detail: String::new(),
                 at: "2026-01-13T04:12:00.000Z".into(),
+                copies: 1,
+                last_at: String::new(),
                 outcome: "refused".into(),
                 subject: "T1".into(),
                 account: "default".into(),

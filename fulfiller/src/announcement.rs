@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use quittance_common::event::{Line, OrderRef, Payer, PaymentEvent};
 use quittance_common::ids::{AccountId, GatewayId, MessageId, Sku};
 use quittance_common::money::Money;
+use quittance_common::quarantine_notice::Parked;
 use quittance_common::shop::{Movement, Outgoing, OutgoingTo, SubjectKey};
 use quittance_common::status::PendingReason;
 use quittance_common::trace::TraceContext;
@@ -60,6 +61,10 @@ pub enum News {
         /// Why, in the gateway's word.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<PendingReason>,
+        /// Whether all that was bought is set aside until the payment comes, as far as we know:
+        /// what a shop that counts its own stock has done, we do not.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        set_aside: bool,
     },
     /// No payment will come.
     Failed,
@@ -83,6 +88,9 @@ pub enum News {
         /// Whether it is a message in quarantine, not a payment in the books.
         #[serde(default)]
         quarantined: bool,
+        /// The message, where it is about one that was parked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parked: Option<Parked>,
     },
     /// To the shop's own stock-keeping.
     Stock {
@@ -169,6 +177,7 @@ pub fn merchant(
         reasons: reasons.into_iter().collect(),
         causes: if is_about_one { causes } else { Vec::new() },
         quarantined: false,
+        parked: None,
     };
     Announcement::new(news, subject, payment, events)
 }

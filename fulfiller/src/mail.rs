@@ -1,14 +1,15 @@
 //! Mail: put together of a text and an HTML part, and handed over to a Maildir or a mail server.
 
 pub mod maildir;
+mod smtp;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
+use lettre::Address;
+use lettre::address::AddressError;
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::Error as SmtpError;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use quittance_common::ids::MessageId;
 use quittance_common::settings::NotifySettings;
 use secrecy::ExposeSecret as _;
@@ -16,18 +17,15 @@ use secrecy::SecretString;
 
 use crate::templates::{Words, one_line};
 
-/// How long one SMTP command may take.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Why mail settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailSettingsError {
     /// `notify.from` is not an address.
-    #[error("notify.from is not a mail address: {0}")]
-    From(lettre::address::AddressError),
+    #[error("notify.from is neither a mail address nor `Name <address>`: {0}")]
+    From(AddressError),
     /// `notify.merchant` is not an address.
-    #[error("notify.merchant is not a mail address")]
+    #[error("notify.merchant is neither a mail address nor `Name <address>`")]
     Merchant,
     /// `notify.smtp_url` is not one. The value is secret.
     #[error("notify.smtp_url cannot be used: expected smtp:// or smtps:// with a host")]
@@ -38,12 +36,16 @@ pub enum MailSettingsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server is not there, is slow, or says try again (4xx).
+    /// The server is not there, is slow, says try again (4xx), or refuses (5xx) before it has
+    /// heard for whom the mail is.
     #[error("the mail server did not take the mail now{}", reply(.0.as_deref()))]
     Later(Option<String>),
-    /// The server will never take it (5xx).
+    /// The server will never take it: it refused (5xx) the recipient or the mail.
     #[error("the mail server refused the mail{}", reply(.0.as_deref()))]
     Refused(Option<String>),
+    /// The recipient's address has other letters than ASCII, and the server has no `SMTPUTF8`.
+    #[error("the mail server takes no address with letters beyond ASCII")]
+    Unsupported,
     /// The Maildir cannot be written.
     #[error("the mail folder cannot be written: {0}")]
     Folder(#[from] std::io::Error),
@@ -69,7 +71,7 @@ pub enum MailTo<'a> {
 #[derive(Debug)]
 enum Driver {
     Maildir(PathBuf),
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Box<smtp::Server>),
 }
 
 /// Puts mail together and hands it over.
@@ -82,15 +84,14 @@ pub struct Mailer {
 impl Mailer {
     /// A mailer that speaks for the shop of the settings. Connects to nothing yet.
     pub fn new(settings: &NotifySettings, to: MailTo<'_>) -> Result<Self, MailSettingsError> {
-        let address: Address = settings.from.parse().map_err(MailSettingsError::From)?;
-        let from = Mailbox::new(Some(one_line(&settings.shop_name)), address);
+        let from = named_mailbox(&settings.from).map_err(MailSettingsError::From)?;
+        let name = from.name.unwrap_or_else(|| settings.shop_name.clone());
+        let from = Mailbox::new(Some(one_line(&name)), from.email);
         let driver = match to {
             MailTo::Maildir(folder) => Driver::Maildir(folder.clone()),
             MailTo::Smtp(url) => {
-                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
-                    // The error may repeat the URL, and with it the password.
-                    .map_err(|_| MailSettingsError::SmtpUrl)?;
-                Driver::Smtp(Box::new(builder.timeout(Some(SMTP_TIMEOUT)).build()))
+                let server = smtp::Server::of(url.expose_secret());
+                Driver::Smtp(Box::new(server.ok_or(MailSettingsError::SmtpUrl)?))
             }
         };
         Ok(Self { driver, from })
@@ -123,13 +124,22 @@ impl Mailer {
                     .await?;
                 Ok(())
             }
-            Driver::Smtp(transport) => transport
-                .send(mail)
-                .await
-                .map(|_| ())
-                .map_err(|error| refusal(&error)),
+            Driver::Smtp(server) => server.send(mail.envelope(), &mail.formatted()).await,
         }
     }
+}
+
+/// A mailbox as people write it in settings: an address, or `Name <address>` with a name of any
+/// letters, quoted or not.
+pub fn named_mailbox(text: &str) -> Result<Mailbox, AddressError> {
+    text.parse().or_else(|error: AddressError| {
+        let named = text.trim().strip_suffix('>');
+        let (name, address) = named
+            .and_then(|named| named.rsplit_once('<'))
+            .ok_or(error)?;
+        let name = one_line(name.trim().trim_matches('"'));
+        Ok(Mailbox::new(Some(name), address.trim().parse()?))
+    })
 }
 
 /// Somebody's mailbox; `None` when the address cannot be one.
@@ -139,14 +149,4 @@ pub fn mailbox(email: &str, name: Option<&str>) -> Option<Mailbox> {
         name.map(one_line).filter(|name| !name.is_empty()),
         address,
     ))
-}
-
-/// The code of a reply may be shown; its text may repeat the address.
-fn refusal(error: &SmtpError) -> SendError {
-    let code = error.status().map(|code| code.to_string());
-    if error.is_permanent() {
-        SendError::Refused(code)
-    } else {
-        SendError::Later(code)
-    }
 }

@@ -1,8 +1,9 @@
 //! The notifier's stage on `ipn.notify`: sends an announcement unless it was sent before, and
-//! records that it was. At least once, and once in all but a crash in the instant of sending; a
-//! repeat carries the same Message-ID, `webhook-id` and `Idempotency-Key`.
+//! records that it was. At least once, and once in all but the end of the process between sending
+//! and recording; a repeat carries the same Message-ID, `webhook-id` and `Idempotency-Key`.
 
 mod outlets;
+mod unrecorded;
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::records;
 use crate::stage::{nothing_more, retry_then_park};
 pub use outlets::{Channel, OutletError, Outlets};
 use outlets::{Sent, Unsent, Untaken};
+use tokio::time::{Instant, sleep, timeout_at};
+use unrecorded::Unrecorded;
 
 /// Attempts at what a server does not take now. On the default ladder, whose last rung is six
 /// hours, about four days: as long as mail servers themselves try.
@@ -33,6 +36,10 @@ const DATABASE_WAIT: Duration = Duration::from_secs(1);
 /// endpoint takes. After a crash in the instant of sending the announcement waits this long.
 const SENDING: Duration = Duration::from_mins(3);
 
+/// How long something that was sent is kept in hand while the database is away, so that nobody else
+/// gets it: less than the half hour after which a broker delivers it to somebody else anyhow.
+const HELD: Duration = Duration::from_mins(20);
+
 /// How soon an announcement that somebody else sends now is looked at again.
 const SENDING_WAIT: Duration = Duration::from_secs(5);
 
@@ -44,6 +51,7 @@ pub struct NotifyStage {
     outlets: Outlets,
     metrics: Metrics,
     tell_merchant: bool,
+    unrecorded: Unrecorded,
 }
 
 impl NotifyStage {
@@ -55,6 +63,7 @@ impl NotifyStage {
             outlets,
             metrics,
             tell_merchant: false,
+            unrecorded: Unrecorded::default(),
         }
     }
 
@@ -74,6 +83,10 @@ impl NotifyStage {
     ) -> Result<Disposition<()>, ShopError> {
         let id = announcement.message_id();
         let effect = announcement.news.name();
+        if self.unrecorded.has(id) {
+            self.record_sent(announcement).await?;
+            return Ok(nothing_more());
+        }
         if self.shop.is_announced(id).await? {
             self.metrics.duplicate(StageName::Notifier);
             debug!(announcement.id = %id, "announcement sent before");
@@ -99,7 +112,7 @@ impl NotifyStage {
         match sent {
             Ok(Sent::Done) => {
                 failpoint::hit("notifier.after_send");
-                self.record(announcement, Announced::Sent).await?;
+                self.record_sent(announcement).await?;
                 records::went_its_way(&self.shop, message).await;
                 self.metrics.effect(effect, "sent");
                 info!(announcement.id = %id, effect, "announcement sent");
@@ -116,6 +129,31 @@ impl NotifyStage {
                 Ok(retry_then_park(message, reason, detail))
             }
             Err(Unsent::Untaken(fate)) => Ok(self.not_sent(message, effect, fate)),
+        }
+    }
+
+    /// Records that it was sent. While the database is away it stays in hand, and is remembered:
+    /// given back, it would be sent again by whoever gets it.
+    async fn record_sent(&self, announcement: &Announcement) -> Result<(), ShopError> {
+        let id = announcement.message_id();
+        let until = Instant::now() + HELD;
+        loop {
+            match self.record(announcement, Announced::Sent).await {
+                Ok(()) => {
+                    self.unrecorded.forget(id);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.unrecorded.remember(id);
+                    if !error.is_transient() || Instant::now() >= until {
+                        return Err(error);
+                    }
+                    warn!(%error, announcement.id = %id, "sent, and to be recorded when the database is back");
+                }
+            }
+            self.availability.found_down();
+            sleep(DATABASE_WAIT).await;
+            timeout_at(until, self.availability.wait()).await.ok();
         }
     }
 

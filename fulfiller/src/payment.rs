@@ -44,6 +44,9 @@ pub use standing::{
 };
 pub use status::Status;
 
+/// That something was bought of which nobody knows how many there are.
+pub(crate) const ITEM_WITHOUT_SKU: &str = "item_without_sku";
+
 /// A payment after all of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
@@ -280,7 +283,7 @@ fn lines(telling: &[&PaymentEvent], flags: &mut BTreeSet<String>) -> BTreeMap<Sk
     let mut counted = BTreeMap::new();
     for line in lines {
         let Some(sku) = &line.sku else {
-            flags.insert("item_without_sku".to_owned());
+            flags.insert(ITEM_WITHOUT_SKU.to_owned());
             continue;
         };
         let total: &mut i64 = counted.entry(sku.clone()).or_default();

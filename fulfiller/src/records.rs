@@ -9,10 +9,8 @@ use quittance_common::disposition::Lot;
 use quittance_common::event::PaymentEvent;
 use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::{Headers, Message};
-use quittance_common::quarantine_notice::quarantine_notice;
-use quittance_common::shop::{
-    NewDecision, NewParked, Outgoing, OutgoingTo, Shop, ShopError, SubjectKey,
-};
+use quittance_common::quarantine_notice::{Known, quarantine_notice};
+use quittance_common::shop::{NewDecision, NewParked, Shop, ShopError, SubjectKey};
 use quittance_common::stage::{StageName, Why};
 use serde_json::Value;
 use tracing::warn;
@@ -30,7 +28,7 @@ pub(crate) async fn parked(
     let decision = decision(stage, message, lot, why);
     let mut noted = shop.record_decision(&decision).await;
     if noted.is_ok() && tell_merchant {
-        noted = tell(shop, message, why.reason).await;
+        noted = tell(shop, stage, message, lot, why.reason).await;
     }
     if let Err(error) = noted {
         warn!(%error, message.id = %message.id, "what is parked cannot be written down or told");
@@ -38,32 +36,18 @@ pub(crate) async fn parked(
 }
 
 /// Queues the note to the merchant. Its id makes it one, however often the message is parked.
-async fn tell(shop: &Shop, message: &Message, reason: &Reason) -> Result<(), ShopError> {
-    let headers = &message.headers;
-    let (Some(gateway), Some(account)) = (headers.gateway, &headers.account) else {
-        return Ok(());
-    };
-    let Some((_, notice)) =
-        quarantine_notice(message, reason).filter(|_| !is_for_the_merchant(&message.body))
-    else {
-        return Ok(());
-    };
-    let outgoing = Outgoing {
-        id: notice.id,
-        to: OutgoingTo::Notify,
-        gateway,
-        account: account.clone(),
-        received_at: headers.received_at.unwrap_or(message.timestamp),
-        payload: String::from_utf8_lossy(&notice.body).into_owned(),
-    };
-    let subject = format!("message:{}", message.id);
-    shop.enqueue(&subject, &outgoing, clock::now()).await
-}
-
-/// A note that nobody takes must not give rise to the next one.
-fn is_for_the_merchant(body: &[u8]) -> bool {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    json.is_some_and(|json| json.get("news").and_then(Value::as_str) == Some("merchant"))
+async fn tell(
+    shop: &Shop,
+    stage: StageName,
+    message: &Message,
+    lot: Lot,
+    reason: &Reason,
+) -> Result<(), ShopError> {
+    let known = Known::told_by(message);
+    match quarantine_notice(message, stage, lot, reason, &known) {
+        Some(notice) => shop.tell_of_parked(message.id, &notice, clock::now()).await,
+        None => Ok(()),
+    }
 }
 
 /// Notes that a message which had failed before went its way.
@@ -118,6 +102,7 @@ pub(crate) fn ruled(
         replay_id: None,
         gateway: Some(event.gateway),
         account: Some(event.account.clone()),
+        meaning: None,
         parked: None,
         paid: Vec::new(),
     }
@@ -140,6 +125,7 @@ fn decision(stage: StageName, message: &Message, lot: Lot, why: Why<'_>) -> NewD
         replay_id: message.headers.replay_id.clone(),
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
+        meaning: None,
         parked: Some(NewParked {
             // Nothing here can be released, so nothing more of it needs to be kept.
             message: Message {

@@ -4,8 +4,14 @@
 //! A shop's folder may hold files of the same names; what it lacks is built in. Values are made
 //! one line each, so nothing in them can be a header, and HTML templates escape them, so nothing
 //! in them can be markup.
+//!
+//! A mail is in one language from its first line to its amounts: a language that has no words for
+//! a kind of news is English there, altogether.
 
 mod built_in;
+mod next_steps;
+mod samples;
+mod values;
 pub(crate) mod wording;
 
 use std::collections::BTreeMap;
@@ -13,19 +19,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
-use quittance_common::event::{Line, OrderRef, Payer};
-use quittance_common::ids::OrderId;
-use quittance_common::money::Money;
 use quittance_common::settings::mistake::{Mistake, Origin};
 use quittance_common::settings::{Languages, NotifySettings, SettingsErrors};
-use quittance_common::status::PendingReason;
 
 use crate::announcement::{Announcement, News};
 pub(crate) use wording::one_line;
-use wording::{amount, line_name};
 
 /// The frame of every HTML part.
 const LAYOUT: &str = "layout.html";
+
+/// The language of what no other has words for.
+const FALLBACK: &str = "en";
+
+/// The kinds of news, as files are named, and the further file that each is told with.
+const KINDS: [(&str, Option<&str>); 6] = [
+    ("received", None),
+    ("pending", Some("pending_reason.txt")),
+    ("failed", None),
+    ("refunded", None),
+    ("backordered", None),
+    ("merchant", Some("merchant_reason.txt")),
+];
 
 /// A notification in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +90,8 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// The templates that the settings give, each tried out once with made-up values.
+    /// The templates that the settings give, each tried out with made-up values: every kind of
+    /// news, every code, every value that may be missing there and not there.
     ///
     /// # Errors
     /// A folder or a file that cannot be read, parsed or rendered, as a mistake in
@@ -87,8 +102,10 @@ impl Templates {
 
     fn try_load(settings: &NotifySettings) -> Result<Self, TemplateError> {
         let mut environment = Environment::new();
-        // A mistyped name of a value is an error, found when the templates are tried out.
+        // A mistyped name of a value is an error, and so is a missing value that is shown: found
+        // when the templates are tried out.
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_formatter(values::formatter);
         let mut templates = Self {
             environment,
             paths: BTreeMap::new(),
@@ -97,37 +114,59 @@ impl Templates {
         };
         let folder = settings.templates.as_deref();
         if let Some(missing) = folder.filter(|folder| !folder.is_dir()) {
-            return Err(TemplateError {
-                path: missing.display().to_string(),
-                line: None,
-                problem: "there is no such folder".to_owned(),
-            });
+            return Err(unusable(missing, "there is no such folder"));
         }
-        templates.add(folder, LAYOUT, built_in::LAYOUT)?;
-        for language in settings.languages.all() {
-            for (file, text) in built_in::of(language) {
-                templates.add(folder, &format!("{language}/{file}"), text)?;
-            }
+        templates.add(folder, LAYOUT, Some(built_in::LAYOUT))?;
+        let languages = settings.languages.all().into_iter();
+        for language in languages.filter(|language| *language != FALLBACK) {
+            templates.add_language(folder, language)?;
         }
+        templates.add_language(folder, FALLBACK)?;
         templates.try_out()?;
         Ok(templates)
     }
 
+    /// Adds those kinds of news for which a language has words: all of their files, or none.
+    fn add_language(&mut self, folder: Option<&Path>, language: &str) -> Result<(), TemplateError> {
+        for (kind, further) in KINDS {
+            let (text, html) = (format!("{kind}.txt"), format!("{kind}.html"));
+            let files = [Some(text.as_str()), Some(html.as_str()), further];
+            let files: Vec<&str> = files.into_iter().flatten().collect();
+            let own = |file: &str| folder.map(|folder| folder.join(language).join(file));
+            let is_there = |file: &&str| {
+                built_in::of(language, file).is_some() || own(file).is_some_and(|own| own.exists())
+            };
+            if let Some(lacking) = files.iter().find(|file| !is_there(file)) {
+                let Some(lacking) = own(lacking).filter(|_| files.iter().any(&is_there)) else {
+                    // Nothing of this kind: it is told in English.
+                    continue;
+                };
+                return Err(unusable(
+                    &lacking,
+                    "it is not there, and no mail is in two languages",
+                ));
+            }
+            for file in files {
+                let text = built_in::of(language, file);
+                self.add(folder, &format!("{language}/{file}"), text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the shop's own file of that name, or else the one that is built in.
     fn add(
         &mut self,
         folder: Option<&Path>,
         name: &str,
-        built_in: &str,
+        built_in: Option<&str>,
     ) -> Result<(), TemplateError> {
         let path = folder.map(|folder| folder.join(name));
         let text = match path.filter(|path| path.exists()) {
-            None => built_in.to_owned(),
+            None => built_in.unwrap_or_default().to_owned(),
             Some(path) => {
-                let text = fs::read_to_string(&path).map_err(|error| TemplateError {
-                    path: path.display().to_string(),
-                    line: None,
-                    problem: error.to_string(),
-                })?;
+                let text = fs::read_to_string(&path)
+                    .map_err(|error| unusable(&path, &error.to_string()))?;
                 self.paths.insert(name.to_owned(), path);
                 text.replace("\r\n", "\n")
             }
@@ -137,12 +176,13 @@ impl Templates {
             .map_err(|error| self.blame(name, &error))
     }
 
-    /// Renders every template of every language once, so that a mistake shows at start and not
-    /// in front of the first buyer.
+    /// Renders every template of every language, so that a mistake shows at start and not in front
+    /// of the first buyer.
     fn try_out(&self) -> Result<(), TemplateError> {
+        let samples = samples::all();
         for language in self.languages.all() {
-            for news in sample_news() {
-                self.render_in(language, &sample(news))?;
+            for sample in &samples {
+                self.render_in(language, sample)?;
             }
         }
         Ok(())
@@ -150,22 +190,17 @@ impl Templates {
 
     /// Puts a notification into words, in the buyer's language; the merchant's in the default one.
     pub fn render(&self, announcement: &Announcement) -> Result<Words, TemplateError> {
-        self.render_in(self.language_of(announcement), announcement)
-    }
-
-    fn language_of(&self, announcement: &Announcement) -> &str {
-        match announcement.news {
+        let language = match announcement.news {
             News::Merchant { .. } => &self.languages.default,
             _ => self.languages.of(announcement.payer.country.as_deref()),
-        }
+        };
+        self.render_in(language, announcement)
     }
 
-    fn render_in(
-        &self,
-        language: &str,
-        announcement: &Announcement,
-    ) -> Result<Words, TemplateError> {
-        let stem = format!("{language}/{}", stem_of(&announcement.news));
+    fn render_in(&self, wanted: &str, announcement: &Announcement) -> Result<Words, TemplateError> {
+        let kind = kind_of(&announcement.news);
+        let language = self.spoken(wanted, kind);
+        let stem = format!("{language}/{kind}");
         let values = self.values(language, announcement)?;
         let name = format!("{stem}.txt");
         let rendered = self.fill(&name, &values)?;
@@ -192,53 +227,13 @@ impl Templates {
         })
     }
 
-    /// What a template may show.
-    fn values(&self, language: &str, of: &Announcement) -> Result<Value, TemplateError> {
-        let (mut reason, mut refund, mut full) = (String::new(), None, false);
-        let (mut reasons, mut by_quarantine) = (Vec::new(), false);
-        match &of.news {
-            News::Pending { reason: code } => {
-                let code = code.as_ref().map_or("", PendingReason::as_str);
-                let name = format!("{language}/pending_reason.txt");
-                reason.push_str(self.fill(&name, &context! { code })?.trim());
-            }
-            News::Refunded { amount: given, .. } => {
-                refund = Some(amount(*given, language));
-                full = of.gross == Some(*given);
-            }
-            News::Merchant {
-                reasons: codes,
-                quarantined,
-                ..
-            } => {
-                by_quarantine = *quarantined;
-                let name = format!("{language}/merchant_reason.txt");
-                for code in codes {
-                    let words = self.fill(&name, &context! { code, quarantined })?;
-                    reasons.push(context! { code => one_line(code), words => words.trim() });
-                }
-            }
-            News::Received | News::Failed | News::Backordered | News::Stock { .. } => {}
-        }
-        let lines: Vec<Value> = of
-            .lines
-            .iter()
-            .map(|line| context! { quantity => line.quantity, name => line_name(line) })
-            .collect();
-        Ok(context! {
-            language,
-            shop => &self.shop_name,
-            name => of.payer.name.as_deref().map(one_line),
-            amount => of.gross.map(|gross| amount(gross, language)),
-            order => order_named(&of.order).map(one_line),
-            transaction => one_line(&of.txn_id),
-            lines,
-            reason,
-            refund,
-            full,
-            reasons,
-            quarantined => by_quarantine,
-        })
+    /// The language in which a kind of news is told to whoever reads `wanted`.
+    fn spoken<'a>(&self, wanted: &'a str, kind: &str) -> &'a str {
+        let has_words = self
+            .environment
+            .get_template(&format!("{wanted}/{kind}.txt"))
+            .is_ok();
+        if has_words { wanted } else { FALLBACK }
     }
 
     fn fill(&self, name: &str, values: &Value) -> Result<String, TemplateError> {
@@ -267,16 +262,17 @@ impl Templates {
     }
 }
 
-/// The order as the customer knows it: the one that the payment was found to be for, before what
-/// the payment says itself.
-fn order_named(order: &OrderRef) -> Option<&str> {
-    let claimed = order.claimed().map(OrderId::as_str);
-    claimed.or(order.invoice.as_deref())
+fn unusable(path: &Path, problem: &str) -> TemplateError {
+    TemplateError {
+        path: path.display().to_string(),
+        line: None,
+        problem: problem.to_owned(),
+    }
 }
 
-/// The file names of this news, without language and ending. A stock request has no words; if it
-/// were ever asked for, the merchant's would be the ones.
-const fn stem_of(news: &News) -> &'static str {
+/// How the files of this news are named. A stock request has no words; if it were ever asked for,
+/// the merchant's would be the ones.
+const fn kind_of(news: &News) -> &'static str {
     match news {
         News::Received => "received",
         News::Pending { .. } => "pending",
@@ -284,61 +280,6 @@ const fn stem_of(news: &News) -> &'static str {
         News::Refunded { .. } => "refunded",
         News::Backordered => "backordered",
         News::Merchant { .. } | News::Stock { .. } => "merchant",
-    }
-}
-
-fn sample_amount() -> Option<Money> {
-    "EUR"
-        .parse()
-        .ok()
-        .map(|currency| Money::from_minor(123_450, currency))
-}
-
-/// One of every kind that has words.
-fn sample_news() -> Vec<News> {
-    let mut all = vec![
-        News::Received,
-        News::Pending {
-            reason: Some(PendingReason::Echeck),
-        },
-        News::Failed,
-        News::Backordered,
-        News::Merchant {
-            reasons: vec!["reversed".to_owned()],
-            causes: Vec::new(),
-            quarantined: false,
-        },
-    ];
-    all.extend(sample_amount().map(|amount| News::Refunded {
-        refund: "SAMPLE".to_owned(),
-        amount,
-    }));
-    all
-}
-
-/// An announcement that has every value, for trying templates out.
-fn sample(news: News) -> Announcement {
-    Announcement {
-        news,
-        subject: "sample".to_owned(),
-        txn_id: "SAMPLE".to_owned(),
-        gross: sample_amount(),
-        order: OrderRef {
-            invoice: Some("SAMPLE".to_owned()),
-            ..OrderRef::default()
-        },
-        lines: vec![Line {
-            sku: None,
-            name: "Sample".to_owned(),
-            quantity: 1,
-            gross: None,
-            options: Vec::new(),
-        }],
-        payer: Payer {
-            name: Some("Sample".to_owned()),
-            ..Payer::default()
-        },
-        traceparent: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is written down about one message: whom it is about, and what was decided. Pure.
 
+use quittance_common::claims::Fingerprint;
 use quittance_common::disposition::Lot;
-use quittance_common::event::{EventData, PaymentEvent, Source};
+use quittance_common::event::{EventData, PaymentEvent, Source, Subject};
 use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::{Notification, RawNotification};
+use quittance_common::quarantine_notice::Known;
 use quittance_common::rules::Rules;
 use quittance_common::shop::{NewDecision, NewParked, Paid};
 use quittance_common::stage::StageName;
@@ -53,34 +55,39 @@ pub(crate) struct Case {
     about: Vec<(String, String)>,
     settled: Option<Settled>,
     flags: Vec<Reason>,
-    expected: Option<String>,
-    found: Option<String>,
+    meaning: Option<Fingerprint>,
+    /// For people.
+    known: Known,
     paid: Vec<Paid>,
 }
 
 impl Case {
     /// The envelope could be read.
-    pub(crate) const fn opened(&mut self, raw: &RawNotification) {
+    pub(crate) fn opened(&mut self, raw: &RawNotification) {
         self.source = Some(raw.source);
+        // Until more is known: another post of the same bytes is the same.
+        self.meaning = Some(Fingerprint::of(&raw.body));
     }
 
     /// The body could be read.
-    pub(crate) fn read(&mut self, notification: &Notification) {
-        let readings = || notification.readings.iter().map(|reading| &reading.data);
-        let sorted = |mut about: Vec<(String, String)>| {
-            about.sort();
-            about.dedup();
-            about
-        };
-        self.about = sorted(
-            readings()
-                .map(|data| about(data, data.subject.id()))
-                .collect(),
-        );
-        // After what it tells: a message that is parked stands under the first.
-        let further = readings().flat_map(|data| belongs_to(data).map(|id| about(data, id)));
-        let further: Vec<_> = further.filter(|pair| !self.about.contains(pair)).collect();
-        self.about.extend(sorted(further));
+    pub(crate) fn read(&mut self, raw: &RawNotification, notification: &Notification) {
+        self.meaning = Some(notification.meaning(raw.gateway, &raw.account));
+        self.known.keys = notification
+            .readings
+            .iter()
+            .map(|reading| reading.key.clone())
+            .collect();
+        // Of several things none is the one that it is about.
+        if let [only] = notification.readings.as_slice() {
+            let id = || only.data.subject.id().parse().ok();
+            self.known.txn_id = match only.data.subject {
+                Subject::Message(_) => only.data.txn_id.clone(),
+                _ => only.data.txn_id.clone().or_else(id),
+            };
+            self.known.gross = only.data.gross;
+            self.known.order = only.data.order.clone();
+        }
+        self.about = told(notification);
     }
 
     /// How it ended.
@@ -91,8 +98,14 @@ impl Case {
     /// A check refused it.
     pub(crate) fn refuse(&mut self, refusal: &Refusal) {
         self.settle(Settled::Refused);
-        self.expected.clone_from(&refusal.expected);
-        self.found.clone_from(&refusal.found);
+        self.known.expected.clone_from(&refusal.expected);
+        self.known.found.clone_from(&refusal.found);
+        self.known.can_release = true;
+    }
+
+    /// What people are told of it.
+    pub(crate) const fn known(&self) -> &Known {
+        &self.known
     }
 
     /// The checks let it pass, with these notes.
@@ -143,13 +156,14 @@ impl Case {
             replay_id: message.headers.replay_id.clone(),
             gateway: message.headers.gateway,
             account: message.headers.account.clone(),
+            meaning: self.meaning.clone(),
             parked: lot
                 .filter(|lot| *lot == Lot::Quarantine)
                 .map(|lot| NewParked {
                     message: message.clone(),
                     lot,
-                    expected: self.expected.clone(),
-                    found: self.found.clone(),
+                    expected: self.known.expected.clone(),
+                    found: self.known.found.clone(),
                 }),
             paid: match settled {
                 Settled::Verified | Settled::Refused => self.paid.clone(),
@@ -180,6 +194,26 @@ impl Case {
     }
 }
 
+/// What to write about: what a message tells, and after it what that belongs to; a message that is
+/// parked stands under the first.
+fn told(notification: &Notification) -> Vec<(String, String)> {
+    let readings = || notification.readings.iter().map(|reading| &reading.data);
+    let sorted = |mut about: Vec<(String, String)>| {
+        about.sort();
+        about.dedup();
+        about
+    };
+    let mut all = sorted(
+        readings()
+            .map(|data| about(data, data.subject.id()))
+            .collect(),
+    );
+    let further = readings().flat_map(|data| belongs_to(data).map(|id| about(data, id)));
+    let further: Vec<_> = further.filter(|pair| !all.contains(pair)).collect();
+    all.extend(sorted(further));
+    all
+}
+
 /// The transaction of a reading, and one thing that it is about.
 fn about(data: &EventData, subject: &str) -> (String, String) {
     let txn = data.txn_id.as_ref().map_or("", TxnId::as_str);
@@ -199,6 +233,7 @@ mod tests {
     use bytes::Bytes;
     use quittance_common::disposition::Wait;
     use quittance_common::event::Environment;
+    use quittance_common::gateway;
     use quittance_common::ids::{GatewayId, MessageId};
     use quittance_common::message::{Headers, MessageKind};
     use quittance_common::settings::{Account, Settings};
@@ -279,7 +314,7 @@ mod tests {
                 body: body.into(),
             };
             let mut case = Case::default();
-            case.read(&quittance_common::gateway::read(&raw, &account).unwrap());
+            case.read(&raw, &gateway::read(&raw, &account).unwrap());
             case.about
         };
         let pair = |txn: &str, subject: &str| (txn.to_owned(), subject.to_owned());
@@ -369,5 +404,76 @@ mod tests {
         ] {
             assert!(!waits(settled), "{settled:?}");
         }
+    }
+
+    fn raw(source: Source, account: &str, body: &'static [u8]) -> RawNotification {
+        RawNotification {
+            id: MessageId::new(),
+            gateway: GatewayId::PayPal,
+            account: account.parse().unwrap(),
+            source,
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            body: Bytes::from_static(body),
+        }
+    }
+
+    /// What is known of a completed payment of `amount` cents, by whichever way it came.
+    fn case_of(raw: &RawNotification, amount: &str) -> Case {
+        let account = Account {
+            id: raw.account.clone(),
+            gateway: GatewayId::PayPal,
+            environment: Environment::Live,
+            receivers: Vec::new(),
+            pdt_token: None,
+            postback_url: "http://127.0.0.1/".parse().unwrap(),
+            pdt_url: "http://127.0.0.1/".parse().unwrap(),
+            checkout_url: "http://127.0.0.1/".parse().unwrap(),
+        };
+        let body = format!(
+            "txn_id=T1&payment_status=Completed&mc_gross={amount}&mc_currency=EUR&invoice=A-1"
+        );
+        let told = RawNotification {
+            body: Bytes::from(body),
+            source: Source::Ipn,
+            ..raw.clone()
+        };
+        let mut case = Case::default();
+        case.opened(raw);
+        case.read(raw, &gateway::read(&told, &account).unwrap());
+        case.settle(Settled::Refused);
+        case
+    }
+
+    #[test]
+    fn copies_mean_the_same_by_whichever_way_and_another_account_or_amount_does_not() {
+        let meaning = |case: Case| {
+            let decision = written(&case, Some(&parked(Lot::Quarantine))).unwrap();
+            decision.meaning.unwrap()
+        };
+        let ipn = raw(Source::Ipn, "default", b"one");
+        let first = meaning(case_of(&ipn, "5.00"));
+        let pdt = raw(Source::Pdt, "default", b"SUCCESS two");
+        assert_eq!(meaning(case_of(&pdt, "5.00")), first);
+        assert_ne!(meaning(case_of(&ipn, "6.00")), first);
+        let elsewhere = raw(Source::Ipn, "other", b"one");
+        assert_ne!(meaning(case_of(&elsewhere, "5.00")), first);
+        let unread = |raw: &RawNotification| {
+            let mut case = Case::default();
+            case.opened(raw);
+            case.settle(Settled::Unreadable);
+            meaning(case)
+        };
+        let again = raw(Source::Ipn, "default", b"one");
+        assert_eq!(unread(&ipn), unread(&again));
+    }
+
+    #[test]
+    fn people_are_told_transaction_amount_and_order_of_a_message_about_one_thing() {
+        let case = case_of(&raw(Source::Ipn, "default", b"one"), "5.00");
+        let known = case.known();
+        assert_eq!(known.txn_id.as_ref().unwrap().as_str(), "T1");
+        assert_eq!(known.gross.unwrap().to_string(), "5.00 EUR");
+        assert_eq!(known.order.invoice.as_deref(), Some("A-1"));
+        assert_eq!(known.keys.len(), 1);
     }
 }

@@ -20,7 +20,7 @@ use quittance_common::notification::{Notification, RawNotification, Verified};
 use quittance_common::quarantine_notice::quarantine_notice;
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::releases::RELEASE_HEADER;
-use quittance_common::shop::{Availability, NewDecision, Outgoing, OutgoingTo, Shop, ShopError};
+use quittance_common::shop::{Availability, NewDecision, Shop, ShopError};
 use quittance_common::stage::{Stage, StageName};
 use tracing::{info, warn};
 
@@ -112,7 +112,7 @@ impl Verifier {
         case.opened(&raw);
         let read = gateway::read(&raw, account);
         if let Ok(notification) = &read {
-            case.read(notification);
+            case.read(&raw, notification);
         }
         // A deliberate replay is verified again whatever the claims say; the books repeat nothing.
         let replayed = message.headers.replay_id.is_some();
@@ -227,7 +227,7 @@ impl Verifier {
             return Ok(());
         };
         let written = match self.shop.record_decision(&decision).await {
-            Ok(()) => self.tell_merchant(&decision).await,
+            Ok(()) => self.tell_merchant(&decision, case).await,
             Err(error) => Err(error),
         };
         let Err(error) = written else {
@@ -240,32 +240,25 @@ impl Verifier {
         Ok(())
     }
 
-    /// Has the merchant told of what went to quarantine, if he is told of anything.
-    async fn tell_merchant(&self, decision: &NewDecision) -> Result<(), ShopError> {
-        let (Some(parked), Some(reason), Some(gateway), Some(account)) = (
-            &decision.parked,
-            &decision.reason,
-            decision.gateway,
-            &decision.account,
-        ) else {
+    /// Has the merchant told of what went to quarantine, if he is told of anything. Of copies he
+    /// hears once.
+    async fn tell_merchant(&self, decision: &NewDecision, case: &Case) -> Result<(), ShopError> {
+        let (Some(parked), Some(reason)) = (&decision.parked, &decision.reason) else {
             return Ok(());
         };
-        let message = &parked.message;
-        let Some((_, notice)) =
-            quarantine_notice(message, reason).filter(|_| self.settings.notify.tells_merchant())
-        else {
+        if !self.settings.notify.tells_merchant() {
             return Ok(());
-        };
-        let outgoing = Outgoing {
-            id: notice.id,
-            to: OutgoingTo::Notify,
-            gateway,
-            account: account.clone(),
-            received_at: message.headers.received_at.unwrap_or(message.timestamp),
-            payload: String::from_utf8_lossy(&notice.body).into_owned(),
-        };
-        let subject = format!("message:{}", message.id);
-        self.shop.enqueue(&subject, &outgoing, decision.at).await
+        }
+        let (stage, lot) = (decision.stage, parked.lot);
+        match quarantine_notice(&parked.message, stage, lot, reason, case.known()) {
+            None => Ok(()),
+            Some(notice) => {
+                let message = decision.message_id;
+                self.shop
+                    .tell_of_parked(message, &notice, decision.at)
+                    .await
+            }
+        }
     }
 
     /// The claim store is away: never guess, spend no attempt.

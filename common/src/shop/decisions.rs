@@ -9,7 +9,8 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::risk::{self, Paid, Waits};
 use super::subject::bounded;
-use super::{Shop, ShopError, millis, time_text};
+use super::{Shop, ShopError, copies, millis, time_text};
+use crate::claims::Fingerprint;
 use crate::disposition::Lot;
 use crate::event::Source;
 use crate::ids::{AccountId, GatewayId, MessageId, Reason};
@@ -45,6 +46,9 @@ pub struct NewDecision {
     pub gateway: Option<GatewayId>,
     /// Whose account.
     pub account: Option<AccountId>,
+    /// What the message means: the same for every copy, by whichever way it came. `None` where
+    /// copies do not matter.
+    pub meaning: Option<Fingerprint>,
     /// What was parked, if it was.
     pub parked: Option<NewParked>,
     /// The payments that the message tells and that must come into the books: on their way from
@@ -103,7 +107,8 @@ const DUPLICATE: &str = "duplicate";
 
 impl Shop {
     /// Writes a decision down, with what was parked. The same decision about the same message
-    /// again (a redelivery) changes nothing.
+    /// again (a redelivery) changes nothing; of another message that means the same and is parked
+    /// for the same reason only the number is kept.
     pub async fn record_decision(&self, decision: &NewDecision) -> Result<(), ShopError> {
         let doing = "writing a decision";
         let mut tx = self
@@ -137,6 +142,14 @@ pub(super) async fn write(
     connection: &mut AnyConnection,
     decision: &NewDecision,
 ) -> Result<(), ShopError> {
+    if let (Some(_), Some(meaning), Some(reason)) =
+        (&decision.parked, &decision.meaning, &decision.reason)
+    {
+        let (message, at) = (decision.message_id, decision.at);
+        if copies::is_copy(connection, meaning, reason, message, at).await? {
+            return Ok(());
+        }
+    }
     let blank = [(String::new(), String::new())];
     let about = if decision.about.is_empty() {
         &blank[..]
@@ -155,6 +168,9 @@ pub(super) async fn write(
     } else if matches!(decision.outcome, VERIFIED | DUPLICATE) {
         // Parked once, it has gone its way after all: a replay.
         super::parked::settle(connection, decision.message_id, decision.at).await?;
+        if let Some(meaning) = &decision.meaning {
+            copies::settle(connection, meaning, decision.at).await?;
+        }
     }
     let waits = match decision.parked {
         Some(_) => Waits::Quarantined,

@@ -21,38 +21,67 @@ pub enum Concern {
 /// What the reasons of a case begin with once it was adjusted.
 pub const OF_ADJUSTED: &str = "adjusted:";
 
+/// Every flag that this build raises of its own, and what it asks for.
+pub const ALL: [(&str, Concern); 48] = [
+    ("refund_awaits_payment", Concern::Note),
+    ("reservation_short", Concern::Note),
+    ("reservation_expired", Concern::Note),
+    ("signup_not_seen", Concern::Note),
+    ("first_payment_due", Concern::Note),
+    ("end_of_term", Concern::Note),
+    ("modified", Concern::Note),
+    ("payment_skipped", Concern::Note),
+    ("unmatched_item", Concern::Note),
+    ("unknown_item", Concern::Note),
+    ("item_without_sku", Concern::Note),
+    ("options_not_checked", Concern::Note),
+    ("partly_captured", Concern::Note),
+    ("accepted", Concern::Note),
+    ("closed", Concern::Note),
+    ("released", Concern::Note),
+    ("overpaid", Concern::Told),
+    ("underpaid_within_tolerance", Concern::Told),
+    ("partial_capture", Concern::Told),
+    ("auction", Concern::Told),
+    ("initial_payment", Concern::Told),
+    ("invoice_already_paid", Concern::Told),
+    ("reversal_canceled", Concern::Told),
+    ("dispute_adjusted", Concern::Told),
+    ("amount_changed", Concern::Person),
+    ("auction_incomplete", Concern::Person),
+    ("auction_short", Concern::Person),
+    ("backorder", Concern::Person),
+    ("capture_currency_mismatch", Concern::Person),
+    ("cart_count_differs", Concern::Person),
+    ("disputed", Concern::Person),
+    ("items_not_checked", Concern::Person),
+    ("items_not_told", Concern::Person),
+    ("order_already_paid", Concern::Person),
+    ("order_cancelled", Concern::Person),
+    ("over_captured", Concern::Person),
+    ("over_refunded", Concern::Person),
+    ("paid_after_denied", Concern::Person),
+    ("paid_without_amount", Concern::Person),
+    ("payment_failed", Concern::Person),
+    ("pending_for_cancelled_order", Concern::Person),
+    ("pending_for_paid_order", Concern::Person),
+    ("receiver_missing", Concern::Person),
+    ("refund_currency_mismatch", Concern::Person),
+    ("refund_without_amount", Concern::Person),
+    ("reversed", Concern::Person),
+    ("settles_another_order", Concern::Person),
+    ("unknown_event", Concern::Person),
+];
+
 /// What a flag asks for; `is_released`: of a payment that a person has released.
 fn concern(flag: &str, is_released: bool) -> Concern {
-    match flag {
-        _ if flag.starts_with(OF_ADJUSTED) => Concern::Note,
-        RELEASED
-        | "refund_awaits_payment"
-        | "reservation_short"
-        | "reservation_expired"
-        | "signup_not_seen"
-        | "first_payment_due"
-        | "end_of_term"
-        | "modified"
-        | "payment_skipped"
-        | "unmatched_item"
-        | "unknown_item"
-        | "item_without_sku"
-        | "options_not_checked"
-        | "partly_captured"
-        | "accepted"
-        | "closed" => Concern::Note,
-        "overpaid"
-        | "underpaid_within_tolerance"
-        | "partial_capture"
-        | "auction"
-        | "initial_payment"
-        | "invoice_already_paid"
-        | "reversal_canceled"
-        | "dispute_adjusted" => Concern::Told,
-        // What the checks refused and a person has let pass: decided, and told when it was parked.
-        refused if is_released && is_refusal(refused) => Concern::Note,
-        _ => Concern::Person,
+    // What the checks refused and a person has let pass: decided, and told when it was parked.
+    if flag.starts_with(OF_ADJUSTED) || (is_released && is_refusal(flag)) {
+        return Concern::Note;
     }
+    ALL.iter()
+        .find(|(name, _)| *name == flag)
+        .map_or(Concern::Person, |(_, concern)| *concern)
 }
 
 /// What each of a payment's flags asks for, in view of all of them.

@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::{Dialect, Shop, ShopError, millis};
 use crate::ids::{AccountId, GatewayId, MessageId};
+use crate::quarantine_notice::Notice;
 
 /// Where an outbox row goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,33 @@ impl Shop {
             .await
             .map_err(ShopError::during("writing the outbox"))?;
         outgoing.insert(&mut connection, subject, now).await
+    }
+
+    /// Queues the note to the merchant about a parked message, and remembers under which name.
+    pub async fn tell_of_parked(
+        &self,
+        message: MessageId,
+        notice: &Notice,
+        now: Timestamp,
+    ) -> Result<(), ShopError> {
+        let doing = "queueing the note about a parked message";
+        let mut tx = self
+            .pool()
+            .await?
+            .begin()
+            .await
+            .map_err(ShopError::during(doing))?;
+        sqlx::query("UPDATE parked_message SET notice = $1 WHERE message_id = $2")
+            .bind(notice.subject.as_str())
+            .bind(message.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(ShopError::during(doing))?;
+        notice
+            .outgoing
+            .insert(&mut tx, &notice.subject, now)
+            .await?;
+        tx.commit().await.map_err(ShopError::during(doing))
     }
 
     /// Leases up to `limit` waiting rows, oldest first, for `lease`: nobody else gets them until

@@ -39,6 +39,11 @@ pub struct ParkedRow {
     pub detail: String,
     /// When.
     pub at: String,
+    /// How many messages that mean the same were parked for this reason, this one included. Those
+    /// that a server delivers twice may count twice.
+    pub copies: i64,
+    /// When the last of them was; blank where copies are not counted.
+    pub last_at: String,
     /// `refused`, `invalid`, `unreadable`, `conflict`, `gave_up`.
     pub outcome: String,
     /// What it is about.
@@ -82,9 +87,13 @@ macro_rules! parked_where {
             "p.personal_removed_at, COALESCE(r.released_by, ''), COALESCE(r.at_ms, 0), ",
             "COALESCE(r.because, ''), p.dismissed_by, p.dismissed_at, p.dismissed_because, ",
             "COALESCE((SELECT a.outcome FROM announcement a ",
-            "WHERE a.subject = 'message:' || p.message_id ORDER BY a.at DESC LIMIT 1), ",
-            "(SELECT 'queued' FROM outbox o WHERE o.subject = 'message:' || p.message_id ",
-            "AND o.destination = 'notify' LIMIT 1), 'no') ",
+            "WHERE a.subject = p.notice AND p.notice <> '' ORDER BY a.at DESC LIMIT 1), ",
+            "(SELECT 'queued' FROM outbox o WHERE o.subject = p.notice AND p.notice <> '' ",
+            "AND o.destination = 'notify' LIMIT 1), 'no'), ",
+            "COALESCE((SELECT MAX(c.copies) FROM parked_copy c ",
+            "WHERE c.message_id = p.message_id AND c.reason = p.reason), 1), ",
+            "COALESCE((SELECT MAX(c.last_at) FROM parked_copy c ",
+            "WHERE c.message_id = p.message_id AND c.reason = p.reason), 0) ",
             "FROM parked_message p LEFT JOIN release_request r ",
             "ON r.message_id = p.message_id AND r.reason = p.reason WHERE ",
             $rest,
@@ -209,6 +218,8 @@ fn read_parked(row: &AnyRow) -> Result<ParkedRow, sqlx::Error> {
         found: row.try_get(3)?,
         detail: row.try_get(4)?,
         at: time_text(row.try_get(5)?),
+        copies: row.try_get(21)?,
+        last_at: time_text(row.try_get(22)?),
         outcome: row.try_get(6)?,
         subject: row.try_get(7)?,
         account: row.try_get(8)?,
@@ -235,7 +246,7 @@ fn word(row: &AnyRow, from: usize) -> Result<Option<(String, String, String)>, s
 pub const PARKING: [&str; 4] = ["quarantine", "verify.dead", "fulfil.dead", "notify.dead"];
 
 /// Where a stage parks what.
-fn queue_of(stage: &str, lot: &str) -> &'static str {
+pub(crate) fn queue_of(stage: &str, lot: &str) -> &'static str {
     match (lot, stage) {
         ("quarantine", _) => "quarantine",
         (_, "fulfiller") => "fulfil.dead",

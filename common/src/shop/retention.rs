@@ -99,6 +99,14 @@ impl Shop {
         .execute(self.pool().await?)
         .await
         .map_err(ShopError::during(DOING))?;
+        // A copy that comes now is the first one again: its bytes can be let go on.
+        sqlx::query(
+            "DELETE FROM parked_copy WHERE message_id IN \
+             (SELECT message_id FROM parked_message WHERE personal_removed_at > 0)",
+        )
+        .execute(self.pool().await?)
+        .await
+        .map_err(ShopError::during(DOING))?;
         Ok(emptied.rows_affected())
     }
 }

@@ -144,8 +144,8 @@ pub(crate) async fn run(command: Command, context: Context<'_>) -> anyhow::Resul
 }
 
 async fn quarantined(books: &Books, all: bool, context: Context<'_>) -> anyhow::Result<()> {
-    const WAITING: [&str; 7] = [
-        "txn_id", "reason", "expected", "found", "at", "queue", "detail",
+    const WAITING: [&str; 8] = [
+        "txn_id", "reason", "expected", "found", "at", "copies", "queue", "detail",
     ];
     const ALL: [&str; 10] = [
         "txn_id",

@@ -13,8 +13,8 @@ use quittance_common::shop::{
 use super::{ApplyError, Done};
 use crate::announcement::{self, Announcement, News};
 use crate::payment::{
-    self, Effect, INVOICE_ALREADY_PAID, Incoming, ORDER_ALREADY_PAID, PENDING_FOR_PAID, Payment,
-    Status,
+    self, Effect, INVOICE_ALREADY_PAID, ITEM_WITHOUT_SKU, Incoming, ORDER_ALREADY_PAID,
+    PENDING_FOR_PAID, Payment, Status,
 };
 use crate::policy::{self, Permitted, has_moved, is_settled};
 use crate::terms::{StockBy, Terms};
@@ -206,6 +206,10 @@ impl Scene<'_> {
                 // Set aside for too long already: the goods are free until the money comes.
                 Effect::Stock(Hold::Reserved) if self.had.contains(EXPIRED) => {}
                 Effect::Stock(hold) => self.bring_stock(hold).await?,
+                Effect::Tell(News::Pending { reason, .. }) => {
+                    let set_aside = self.is_set_aside().await?;
+                    self.tell(News::Pending { reason, set_aside }).await?;
+                }
                 Effect::Tell(news) => self.tell(news).await?,
             }
         }
@@ -243,6 +247,13 @@ impl Scene<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the buyer may be told that his goods are kept for him.
+    async fn is_set_aside(&mut self) -> Result<bool, ApplyError> {
+        Ok(self.terms.stock == StockBy::Sql
+            && !self.payment.flags.contains(ITEM_WITHOUT_SKU)
+            && self.books.reserves(&self.payment.lines).await?)
     }
 
     async fn tell(&mut self, news: News) -> Result<(), ApplyError> {

@@ -11,7 +11,7 @@ use quittance_common::settings::{NotifyDriver, Settings, SettingsErrors, StockDr
 use serde_json::json;
 
 use crate::announcement::{Announcement, News};
-use crate::mail::{MailSettingsError, MailTo, Mailer, SendError, mailbox};
+use crate::mail::{MailSettingsError, MailTo, Mailer, SendError, mailbox, named_mailbox};
 use crate::templates::Templates;
 use crate::webhook::{HookError, Webhook};
 
@@ -84,7 +84,7 @@ impl Outlets {
         let merchant = notify
             .merchant
             .as_deref()
-            .map(str::parse::<Mailbox>)
+            .map(named_mailbox)
             .transpose()
             .map_err(|_| of_mail_settings(MailSettingsError::Merchant))?;
         let by_mail = |to| -> Result<Channel, OutletError> {
@@ -189,6 +189,8 @@ async fn mail(
     let id = announcement.message_id();
     match mailer.send(id, message.timestamp, to, words).await {
         Ok(()) => Ok(Sent::Done),
+        // Waiting does not teach the server another alphabet.
+        Err(SendError::Unsupported) => Ok(Sent::Skipped("address_not_supported")),
         Err(error) => Err(Unsent::Untaken(of_mail(&error))),
     }
 }
@@ -221,7 +223,9 @@ async fn post(
 
 fn of_mail(error: &SendError) -> Untaken {
     let (reason, again) = match error {
-        SendError::Refused(_) | SendError::Form(_) => (Reason::of("smtp_rejected"), None),
+        SendError::Refused(_) | SendError::Unsupported | SendError::Form(_) => {
+            (Reason::of("smtp_rejected"), None)
+        }
         SendError::Later(_) | SendError::Folder(_) => {
             (Reason::of("mail_unavailable"), Some(Duration::ZERO))
         }

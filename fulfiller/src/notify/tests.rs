@@ -1,5 +1,7 @@
 //! Notifications sent, skipped, repeated and refused.
 
+mod mail_servers;
+
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use quittance_common::ids::MessageId;
 use quittance_common::message::Headers;
 use quittance_common::settings::{HttpTarget, Languages, NotifyDriver, NotifySettings};
 use quittance_common::shop::SubjectKey;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -25,9 +27,13 @@ fn metrics() -> Metrics {
 }
 
 fn stage(shop: &Shop, driver: NotifyDriver) -> NotifyStage {
+    stage_from(shop, driver, "shop@example.com")
+}
+
+fn stage_from(shop: &Shop, driver: NotifyDriver, from: &str) -> NotifyStage {
     let settings = NotifySettings {
         driver,
-        from: "shop@example.com".into(),
+        from: from.into(),
         shop_name: "Mugs".into(),
         merchant: None,
         templates: None,
@@ -135,61 +141,6 @@ async fn without_a_usable_address_nothing_is_sent_and_that_is_recorded() {
     }
 }
 
-/// A mail server that answers every RCPT with `reply`, for one connection after another.
-async fn mail_server(reply: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (read, mut write) = stream.into_split();
-            let mut lines = BufReader::new(read).lines();
-            write.write_all(b"220 test\r\n").await.unwrap();
-            let mut in_data = false;
-            while let Ok(Some(line)) = lines.next_line().await {
-                let answer = match line.as_str() {
-                    "." => {
-                        in_data = false;
-                        "250 taken"
-                    }
-                    _ if in_data => continue,
-                    "DATA" => {
-                        in_data = true;
-                        "354 go on"
-                    }
-                    _ if line.starts_with("RCPT") => reply,
-                    _ => "250 ok",
-                };
-                write.write_all(answer.as_bytes()).await.unwrap();
-                write.write_all(b"\r\n").await.unwrap();
-            }
-        }
-    });
-    format!("smtp://{address}")
-}
-
-#[tokio::test]
-async fn two_deliveries_of_one_notification_at_once_send_one_mail() {
-    let folder = tempfile::tempdir().unwrap();
-    let shop = shop(&folder, 1).await;
-    let url = mail_server("250 ok").await;
-    let [one, two] = [(); 2].map(|()| stage(&shop, NotifyDriver::Smtp(url.clone().into())));
-    let message = message(Some("buyer@example.org"), 0);
-    let (first, second) = tokio::join!(one.handle(&message), two.handle(&message));
-    let sent = [&first, &second]
-        .into_iter()
-        .filter(|disposition| matches!(disposition, Disposition::Forward { .. }))
-        .count();
-    assert_eq!(sent, 1, "{first:?} {second:?}");
-    let waits = |disposition: &Disposition<()>| {
-        matches!(disposition, Disposition::Retry { wait: Wait::Free { .. }, reason, .. }
-            if reason.as_str() == "being_sent")
-    };
-    assert!(waits(&first) || waits(&second), "{first:?} {second:?}");
-    let again = two.handle(&message).await;
-    assert!(matches!(again, Disposition::Forward { .. }), "{again:?}");
-    assert_eq!(shop.count_announcements("sent").await.unwrap(), 1);
-}
-
 #[tokio::test]
 async fn what_a_crash_left_in_hand_is_sent_when_its_time_is_over() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,60 +162,6 @@ async fn what_a_crash_left_in_hand_is_sent_when_its_time_is_over() {
     let recorded = shop.record_announcement(id, "s", "mail_received", outcome, at(183));
     recorded.await.unwrap();
     assert_eq!(begin(10_000).await, Begun::Before);
-}
-
-#[tokio::test]
-async fn a_mail_server_decides_between_sent_later_and_never() {
-    for (reply, expected) in [
-        ("250 ok", "sent"),
-        ("450 greylisted, buyer@example.org", "later"),
-        ("550 no such user buyer@example.org", "never"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let shop = shop(&folder, 1).await;
-        let url = mail_server(reply).await;
-        let stage = stage(&shop, NotifyDriver::Smtp(url.into()));
-        let disposition = stage.handle(&message(Some("buyer@example.org"), 0)).await;
-        let outcome = match &disposition {
-            Disposition::Forward { .. } => "sent",
-            Disposition::Retry { detail, .. } => {
-                assert!(!detail.contains("buyer"), "{detail}");
-                "later"
-            }
-            Disposition::Park {
-                lot: Lot::Dead,
-                reason,
-                detail,
-            } => {
-                assert_eq!(reason.as_str(), "smtp_rejected");
-                assert!(!detail.contains("buyer"), "{detail}");
-                "never"
-            }
-            Disposition::Park { .. } => "elsewhere",
-        };
-        assert_eq!(outcome, expected, "{disposition:?}");
-        let sent = shop.count_announcements("sent").await.unwrap();
-        assert_eq!(sent, u64::from(expected == "sent"));
-    }
-}
-
-#[tokio::test]
-async fn a_mail_server_that_is_not_there_is_tried_again_and_not_for_ever() {
-    let folder = tempfile::tempdir().unwrap();
-    let shop = shop(&folder, 1).await;
-    let stage = stage(
-        &shop,
-        NotifyDriver::Smtp("smtp://127.0.0.1:9".to_owned().into()),
-    );
-    let early = stage.handle(&message(Some("buyer@example.org"), 0)).await;
-    assert!(matches!(early, Disposition::Retry { .. }), "{early:?}");
-    let late = stage
-        .handle(&message(Some("buyer@example.org"), SEND_ATTEMPTS))
-        .await;
-    assert!(
-        matches!(&late, Disposition::Park { reason, .. } if reason.as_str() == "mail_not_taken"),
-        "{late:?}"
-    );
 }
 
 /// The mail's charset and both of its parts.
@@ -452,26 +349,50 @@ async fn a_stock_request_without_a_place_to_go_ends_with_a_person() {
 }
 
 #[tokio::test]
-async fn a_message_in_quarantine_is_told_to_the_merchant_unless_a_stranger_could_cause_it() {
-    use quittance_common::quarantine_notice::quarantine_notice;
+async fn copies_of_a_refused_message_are_one_mail_to_the_merchant_with_everything_known() {
+    use quittance_common::ids::GatewayId;
+    use quittance_common::quarantine_notice::{Known, quarantine_notice};
     let folder = tempfile::tempdir().unwrap();
     let shop = shop(&folder, 1).await;
     let inbox = folder.path().join("mail");
     let stage = stage(&shop, NotifyDriver::Maildir(inbox.clone()));
-    let parked = message(Some("buyer@example.org"), 0);
-    assert!(quarantine_notice(&parked, &Reason::of("invalid")).is_none());
-    for _ in 0..2 {
-        let (_, notice) = quarantine_notice(&parked, &Reason::of("amount_mismatch")).unwrap();
-        let announcement: Announcement = serde_json::from_slice(&notice.body).unwrap();
-        assert_eq!(announcement.message_id(), notice.id);
-        stage.handle(&notice).await;
+    let known = Known {
+        keys: vec!["pp:live:T1:completed:".parse().unwrap()],
+        txn_id: "T1".parse().ok(),
+        gross: Some(crate::testing::eur(5)),
+        expected: Some("20.00 EUR".into()),
+        found: Some("0.05 EUR".into()),
+        can_release: true,
+        ..Known::default()
+    };
+    for copy in ["one", "two", "three"] {
+        let parked = Message {
+            id: MessageId::from_name(copy),
+            kind: MessageKind::NotificationV1,
+            headers: Headers {
+                gateway: Some(GatewayId::PayPal),
+                account: "default".parse().ok(),
+                ..Headers::default()
+            },
+            ..message(Some("buyer@example.org"), 0)
+        };
+        let (name, lot) = (StageName::Verifier, Lot::Quarantine);
+        let reason = Reason::of("amount_mismatch");
+        let outgoing = quarantine_notice(&parked, name, lot, &reason, &known)
+            .unwrap()
+            .outgoing;
+        let announcement: Announcement = serde_json::from_str(&outgoing.payload).unwrap();
+        assert_eq!(announcement.message_id(), outgoing.id);
+        stage.handle(&carry(&announcement, 0)).await;
     }
     let mails = mails(&inbox);
     assert_eq!(mails.len(), 1);
-    assert!(
-        mails[0].contains("The price is not the one"),
-        "{}",
-        mails[0]
-    );
+    for told in [
+        "The price is not the one",
+        "20.00 EUR",
+        "payments release T1",
+    ] {
+        assert!(mails[0].contains(told), "{told}: {}", mails[0]);
+    }
     assert!(!mails[0].contains("buyer@example.org"));
 }

@@ -40,6 +40,8 @@ pub fn effects(payment: &Payment, events: &[PaymentEvent]) -> Vec<Effect> {
             Effect::Stock(Hold::Reserved),
             Effect::Tell(News::Pending {
                 reason: pending_reason(events),
+                // Nobody knows before the goods were looked for.
+                set_aside: false,
             }),
         ],
         // Refused; for an order that was cancelled (money is for a person); closed by one;

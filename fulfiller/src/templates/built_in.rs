@@ -5,12 +5,15 @@ pub(super) const LAYOUT: &str = include_str!("../../templates/layout.html");
 
 type Files = [(&'static str, &'static str); 14];
 
-/// Name and text of every template of a language; English where none is built in for it.
-pub(super) const fn of(language: &str) -> &'static Files {
-    match language.as_bytes() {
-        b"de" => &GERMAN,
-        _ => &ENGLISH,
-    }
+/// The text of a template that is built in; `None` where none is in that language.
+pub(super) fn of(language: &str, file: &str) -> Option<&'static str> {
+    let files: &Files = match language {
+        "en" => &ENGLISH,
+        "de" => &GERMAN,
+        _ => return None,
+    };
+    let found = files.iter().find(|(name, _)| *name == file);
+    found.map(|(_, text)| *text)
 }
 
 const ENGLISH: Files = [

@@ -5,7 +5,15 @@ use std::collections::BTreeSet;
 
 use quittance_common::settings::NotifyDriver;
 
+use quittance_common::codes;
+use quittance_common::event::Payer;
+use quittance_common::money::Money;
+use quittance_common::status::PendingReason;
+
+use super::samples::{self, Missing};
 use super::*;
+
+mod sources;
 
 fn settings(folder: Option<&Path>) -> NotifySettings {
     NotifySettings {
@@ -34,7 +42,7 @@ fn announcement(news: News, country: &str) -> Announcement {
             country: Some(country.into()),
             ..Payer::default()
         },
-        ..sample(news)
+        ..samples::announcement(news, Missing::default())
     }
 }
 
@@ -48,6 +56,7 @@ fn every_kind_of_news_has_its_words_in_both_languages_and_both_parts() {
     let templates = built_in();
     let pending = News::Pending {
         reason: Some(PendingReason::Echeck),
+        set_aside: true,
     };
     let refund = |minor| News::Refunded {
         refund: "R1".into(),
@@ -128,7 +137,10 @@ fn every_pending_reason_is_told_in_words_of_both_languages() {
         let mut told = BTreeSet::new();
         for code in codes {
             let reason = Some(PendingReason::parse(code));
-            let news = News::Pending { reason };
+            let news = News::Pending {
+                reason,
+                set_aside: false,
+            };
             let text = templates.render(&announcement(news, country)).unwrap().text;
             let words = text.lines().nth(3).unwrap().to_owned();
             assert!(
@@ -153,6 +165,7 @@ fn the_merchant_is_told_every_reason_in_the_default_language() {
         reasons,
         causes: Vec::new(),
         quarantined: false,
+        parked: None,
     };
     let words = built_in().render(&announcement(news, "DE")).unwrap();
     for part in parts(&words) {
@@ -171,6 +184,7 @@ fn only_what_is_in_quarantine_had_no_effect_and_a_contradiction_keeps_its_goods(
             reasons: vec![reason.to_owned()],
             causes: Vec::new(),
             quarantined,
+            parked: None,
         };
         built_in()
             .render(&announcement(news, country))
@@ -183,7 +197,7 @@ fn only_what_is_in_quarantine_had_no_effect_and_a_contradiction_keeps_its_goods(
     }
     let kept = told("GB", "paid_after_denied", false);
     assert!(!kept.contains("Nothing was sold"), "{kept}");
-    assert!(kept.contains("payments accept"), "{kept}");
+    assert!(kept.contains("payments accept T1"), "{kept}");
 }
 
 /// Trap 33.
@@ -201,11 +215,13 @@ fn trap_33_markup_and_line_breaks_in_names_items_and_invoices_are_only_text() {
     };
     let pending = News::Pending {
         reason: Some(PendingReason::parse(evil)),
+        set_aside: true,
     };
     let merchant = News::Merchant {
         reasons: vec![evil.into()],
         causes: Vec::new(),
         quarantined: true,
+        parked: None,
     };
     let all = [
         News::Received,
@@ -239,7 +255,7 @@ fn trap_33_markup_and_line_breaks_in_names_items_and_invoices_are_only_text() {
 fn a_shop_overrides_one_template_and_keeps_the_others() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("de")).unwrap();
-    let own = "Subject: Moin\r\n\r\nDas Geld ist da: {{ amount }}\r\n";
+    let own = "Subject: Moin\r\n\r\nDas Geld ist da{% if amount %}: {{ amount }}{% endif %}\r\n";
     fs::write(folder.path().join("de/received.txt"), own).unwrap();
     let templates = Templates::load(&settings(Some(folder.path()))).unwrap();
     let words = templates
@@ -256,29 +272,116 @@ fn a_shop_overrides_one_template_and_keeps_the_others() {
 }
 
 #[test]
-fn a_language_that_is_not_built_in_falls_back_to_english() {
-    let mut french = settings(None);
+fn a_language_without_words_is_english_in_every_part_and_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut french = settings(Some(folder.path()));
     french.languages.by_country.insert("FR".into(), "fr".into());
-    let templates = Templates::load(&french).unwrap();
-    let words = templates
-        .render(&announcement(News::Received, "FR"))
-        .unwrap();
-    assert!(words.text.contains("has arrived"), "{}", words.text);
+    let told = |settings: &NotifySettings, news| {
+        let words = Templates::load(settings).unwrap();
+        parts(&words.render(&announcement(news, "FR")).unwrap())
+    };
+    let is_english = |[text, html]: [String; 2], words: &str| {
+        assert!(
+            text.contains(words) && text.contains("1,234.50 EUR"),
+            "{text}"
+        );
+        assert!(
+            html.contains("<html lang=\"en\">") && html.contains("1,234.50 EUR"),
+            "{html}"
+        );
+    };
+    let nowhere = NotifySettings {
+        templates: None,
+        ..french.clone()
+    };
+    is_english(told(&nowhere, News::Received), "has arrived");
+    is_english(told(&french, News::Received), "has arrived");
+    // Words for one kind of news.
+    fs::create_dir(folder.path().join("fr")).unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.path().join("fr").join(file), text);
+    write(
+        "received.txt",
+        "Subject: x\n\nArrivé: {% if amount %}{{ amount }}{% endif %}",
+    )
+    .unwrap();
+    let SettingsErrors(mistakes) = Templates::load(&french).unwrap_err();
+    let lacking = folder.path().join("fr/received.html").display().to_string();
+    let origin = Origin::File {
+        path: lacking,
+        line: 1,
+    };
+    assert_eq!(
+        mistakes[0].origin, origin,
+        "a text in French and a page in English"
+    );
+    write("received.html", "<p>Arrivé</p>").unwrap();
+    let [text, html] = told(&french, News::Received);
+    assert!(text.contains("Arrivé: 1 234,50 EUR"), "{text}");
+    assert!(html.contains("<html lang=\"fr\">"), "{html}");
+    is_english(told(&french, News::Failed), "did not succeed");
 }
+
+/// Templates that cannot be used: file, text, line.
+const UNUSABLE: [(&str, &str, usize); 17] = [
+    ("en/received.txt", "Subject: x\n\n{% if amount %}", 3),
+    ("en/pending.html", "<p>\n{{ amuont }}</p>", 2),
+    ("de/failed.txt", "Betreff: x\n\ny", 1),
+    ("layout.html", "{{ content|nothing }}", 1),
+    // What only some of the news would have shown.
+    (
+        "en/refunded.txt",
+        "Subject: x\n\n{% if full %}y{% else %}\n{{ refnud }}{% endif %}",
+        4,
+    ),
+    (
+        "de/refunded.html",
+        "{% if full %}\n{{ refnud }}{% endif %}",
+        2,
+    ),
+    (
+        "de/pending_reason.txt",
+        "{% if code == \"echeck\" %}x\n{% elif code == \"intl\" %}{{ y }}{% endif %}",
+        2,
+    ),
+    (
+        "en/merchant_reason.txt",
+        "{% if code == \"order_differs\" %}\n{{ y }}{% endif %}",
+        2,
+    ),
+    (
+        "en/merchant.html",
+        "{% if quarantined %}\n\n{{ y }}{% endif %}",
+        3,
+    ),
+    ("en/merchant.html", "{{ parked.queue }}", 1),
+    (
+        "en/merchant.html",
+        "{% if parked %}\n{{ parked.found }}{% endif %}",
+        2,
+    ),
+    ("en/received.txt", "Subject: x\n\nHello {{ name }},", 3),
+    (
+        "en/received.txt",
+        "Subject: x\n\nHello {{ name|upper }},",
+        3,
+    ),
+    ("en/failed.txt", "Subject: {{ order }}\n\nx", 1),
+    ("en/backordered.html", "<p>{{ amount }}</p>", 1),
+    ("en/backordered.html", "\n{{ lines[0].name }}", 2),
+    ("en/failed.html", "{{ none }}", 1),
+];
 
 #[test]
 fn a_template_that_cannot_be_used_is_a_mistake_that_names_its_file_and_line() {
-    for (file, text, line) in [
-        ("en/received.txt", "Subject: x\n\n{% if amount %}", 3),
-        ("en/pending.html", "<p>\n{{ amuont }}</p>", 2),
-        ("de/failed.txt", "Betreff: x\n\ny", 1),
-        ("layout.html", "{{ content|nothing }}", 1),
-    ] {
+    for (file, text, line) in UNUSABLE {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        let SettingsErrors(mistakes) = Templates::load(&settings(Some(folder.path()))).unwrap_err();
+        let loaded = Templates::load(&settings(Some(folder.path())));
+        let Err(SettingsErrors(mistakes)) = loaded else {
+            panic!("{file} passed: {text}")
+        };
         assert_eq!(mistakes[0].key, "notify.templates");
         let path = path.display().to_string();
         assert_eq!(
@@ -290,4 +393,91 @@ fn a_template_that_cannot_be_used_is_a_mistake_that_names_its_file_and_line() {
     }
     let missing = Path::new("/nowhere/at/all");
     assert!(Templates::load(&settings(Some(missing))).is_err());
+}
+
+/// Of every code in the language of the merchant: its words.
+fn words_of_codes(language: &str) -> BTreeMap<&'static str, String> {
+    let mut spoken = settings(None);
+    language.clone_into(&mut spoken.languages.default);
+    let templates = Templates::load(&spoken).unwrap();
+    let told = |code: &str| {
+        let news = News::Merchant {
+            reasons: vec![code.to_owned()],
+            causes: Vec::new(),
+            quarantined: false,
+            parked: None,
+        };
+        let text = templates.render(&announcement(news, "")).unwrap().text;
+        let line = text.lines().find(|line| line.starts_with("- ")).unwrap();
+        let words = line.strip_suffix(&format!(" ({code})")).unwrap();
+        words.to_owned()
+    };
+    let unknown = told("a_code_of_tomorrow");
+    let all: BTreeMap<_, _> = codes::all()
+        .into_iter()
+        .map(|code| (code, told(code)))
+        .collect();
+    for (code, words) in &all {
+        assert_ne!(words, &unknown, "no words in {language} for {code}");
+    }
+    all
+}
+
+#[test]
+fn every_code_has_words_of_its_own_in_both_languages() {
+    let (english, german) = (words_of_codes("en"), words_of_codes("de"));
+    for words in [&english, &german] {
+        let told: BTreeSet<&String> = words.values().collect();
+        assert_eq!(told.len(), words.len(), "two codes with the same words");
+    }
+    for (code, words) in &english {
+        assert_ne!(words, &german[code], "{code} is not translated");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_with_the_transaction_the_values_and_the_commands() {
+    let news = News::Merchant {
+        reasons: vec!["amount_mismatch".into()],
+        causes: Vec::new(),
+        quarantined: true,
+        parked: Some(quittance_common::quarantine_notice::Parked {
+            expected: Some("20.00 EUR".into()),
+            found: Some("0.05 EUR".into()),
+            ..samples::parked("quarantine", true)
+        }),
+    };
+    let words = built_in().render(&announcement(news, "GB")).unwrap();
+    assert_eq!(words.subject, "Mugs & More: a person is needed for T1");
+    for part in parts(&words) {
+        let part = part.replace("<strong>", "").replace("&quot;", "\"");
+        for told in [
+            "held back and had no effect",
+            "The price is not the one of the order or the catalogue.",
+            "Expected: 20.00 EUR",
+            "Found: 0.05 EUR",
+            "Amount: 1,234.50 EUR",
+            "Order: Sample",
+            "Transaction: T1",
+            "quittance payments show T1",
+            "quittance payments release T1 --because \"...\"",
+        ] {
+            assert!(part.contains(told), "{told}: {part}");
+        }
+    }
+}
+
+#[test]
+fn a_buyer_is_told_that_his_goods_are_kept_only_where_they_are() {
+    let templates = built_in();
+    for (country, words) in [("GB", "set aside"), ("DE", "zurückgelegt")] {
+        for set_aside in [true, false] {
+            let reason = None;
+            let news = News::Pending { reason, set_aside };
+            let told = templates.render(&announcement(news, country)).unwrap();
+            for part in parts(&told) {
+                assert_eq!(part.contains(words), set_aside, "{part}");
+            }
+        }
+    }
 }

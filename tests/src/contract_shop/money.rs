@@ -57,6 +57,7 @@ fn decided(message: &str, event: &PaymentEvent, outcome: &'static str) -> NewDec
         replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
+        meaning: None,
         parked: (outcome == "refused").then(|| NewParked {
             message,
             lot: Lot::Quarantine,

@@ -92,6 +92,7 @@ pub(super) async fn an_old_parked_message_loses_its_bytes_and_keeps_its_reason(s
         replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
+        meaning: None,
         parked: Some(NewParked {
             message,
             lot: Lot::Quarantine,

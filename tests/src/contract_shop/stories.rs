@@ -45,6 +45,7 @@ fn parked(stage: StageName, id: MessageId, about: &[(&str, &str)], body: Vec<u8>
         replay_id: None,
         gateway: Some(GatewayId::PayPal),
         account: Some("default".parse().unwrap()),
+        meaning: None,
         parked: Some(NewParked {
             message: Message {
                 id,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What the server says once it has read a message.
@@ -16,6 +17,23 @@ pub enum Answer {
     Refuse(u16),
     /// Kept, but the connection is cut before the answer: the sender cannot know.
     LoseReply,
+    /// Kept, and answered with `250` once something else is to be answered.
+    Hold,
+    /// This 4xx or 5xx code, as soon as the client comes to that step.
+    RefuseAt(Step, u16),
+}
+
+/// What a client does before its message is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It connects.
+    Connect,
+    /// It logs in.
+    Login,
+    /// It names the sender.
+    Sender,
+    /// It names a recipient.
+    Recipient,
 }
 
 /// One message as it came.
@@ -31,8 +49,14 @@ pub struct Mail {
 
 #[derive(Debug)]
 struct State {
-    answer: Answer,
+    answer: watch::Sender<Answer>,
     mails: Vec<Mail>,
+}
+
+impl State {
+    fn answer(&self) -> Answer {
+        *self.answer.borrow()
+    }
 }
 
 /// The server; it ends with this value.
@@ -49,7 +73,7 @@ impl SmtpSink {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(Mutex::new(State {
-            answer: Answer::Accept,
+            answer: watch::Sender::new(Answer::Accept),
             mails: Vec::new(),
         }));
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
@@ -72,7 +96,9 @@ impl SmtpSink {
 
     /// From now on, say this.
     pub fn answer(&self, answer: Answer) {
-        self.with(|state| state.answer = answer);
+        self.with(|state| {
+            state.answer.send_replace(answer);
+        });
     }
 
     /// Everything kept so far, in order.
@@ -106,20 +132,30 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
 
 async fn converse(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    say(&mut stream, "220 sink").await?;
+    match refused_at(state, Step::Connect) {
+        None => say(&mut stream, "220 sink").await?,
+        Some(no) => return say(&mut stream, &no).await,
+    }
     let mut from = String::new();
     let mut to = Vec::new();
     while let Some(line) = read_line(&mut stream).await? {
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
-            "EHLO" | "HELO" | "NOOP" => say(&mut stream, "250 sink").await?,
+            "EHLO" => say(&mut stream, "250-sink\r\n250 AUTH PLAIN").await?,
+            "HELO" | "NOOP" => say(&mut stream, "250 sink").await?,
+            "AUTH" => {
+                let no = refused_at(state, Step::Login);
+                say(&mut stream, no.as_deref().unwrap_or("235 ok")).await?;
+            }
             "MAIL" => {
                 from = address(&line);
-                say(&mut stream, "250 ok").await?;
+                let no = refused_at(state, Step::Sender);
+                say(&mut stream, no.as_deref().unwrap_or("250 ok")).await?;
             }
             "RCPT" => {
                 to.push(address(&line));
-                say(&mut stream, "250 ok").await?;
+                let no = refused_at(state, Step::Recipient);
+                say(&mut stream, no.as_deref().unwrap_or("250 ok")).await?;
             }
             "RSET" => {
                 to.clear();
@@ -134,7 +170,11 @@ async fn converse(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
                     data,
                 };
                 match keep(state, mail) {
-                    Answer::Accept => say(&mut stream, "250 kept").await?,
+                    Answer::Hold => {
+                        released(state).await;
+                        say(&mut stream, "250 kept").await?;
+                    }
+                    Answer::Accept | Answer::RefuseAt(..) => say(&mut stream, "250 kept").await?,
                     Answer::Refuse(code) => say(&mut stream, &format!("{code} no")).await?,
                     Answer::LoseReply => return Ok(()),
                 }
@@ -148,10 +188,30 @@ async fn converse(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()
 
 fn keep(state: &Mutex<State>, mail: Mail) -> Answer {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    if !matches!(state.answer, Answer::Refuse(_)) {
+    let answer = state.answer();
+    if !matches!(answer, Answer::Refuse(_)) {
         state.mails.push(mail);
     }
-    state.answer
+    answer
+}
+
+/// The refusal of a step, where it is to be refused.
+fn refused_at(state: &Mutex<State>, step: Step) -> Option<String> {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match state.answer() {
+        Answer::RefuseAt(at, code) if at == step => Some(format!("{code} no")),
+        _ => None,
+    }
+}
+
+/// Waits until something else than to wait is to be answered.
+async fn released(state: &Mutex<State>) {
+    let mut answers = {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.answer.subscribe()
+    };
+    // The server is gone: nobody waits for the answer.
+    drop(answers.wait_for(|answer| *answer != Answer::Hold).await);
 }
 
 async fn say(stream: &mut BufReader<TcpStream>, line: &str) -> std::io::Result<()> {

@@ -100,6 +100,16 @@ impl Books {
         Ok(flags)
     }
 
+    /// Whether all of `lines` is set aside for the subject.
+    pub async fn reserves(&mut self, lines: &BTreeMap<Sku, i64>) -> Result<bool, ShopError> {
+        let held = self.lines().await?;
+        let is_reserved = |(sku, quantity): (&Sku, &i64)| {
+            held.get(sku.as_str())
+                .is_some_and(|line| line.hold == Hold::Reserved && line.reserved >= *quantity)
+        };
+        Ok(!lines.is_empty() && lines.iter().all(is_reserved))
+    }
+
     pub(in crate::shop) async fn lines(&mut self) -> Result<BTreeMap<String, LineHold>, ShopError> {
         let doing = "reading what the payment holds";
         sqlx::query(

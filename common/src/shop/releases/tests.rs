@@ -46,6 +46,7 @@ fn parked(message: &Message, outcome: &'static str, reason: &'static str) -> New
         replay_id: None,
         gateway: message.headers.gateway,
         account: message.headers.account.clone(),
+        meaning: None,
         parked: Some(NewParked {
             message: message.clone(),
             lot: Lot::Quarantine,
@@ -218,4 +219,113 @@ async fn what_is_too_old_has_no_bytes_and_cannot_be_released_or_waived() {
     assert!(matches!(&outcome[..], [ReleaseOutcome::Impossible(_)]));
     assert_eq!(shop.next_release(later).await.unwrap(), None);
     assert!(shop.waived(&original).await.unwrap().is_empty());
+}
+
+/// Whether a copy means the same, as whoever read it says.
+fn meaning(what: &str) -> Option<crate::claims::Fingerprint> {
+    Some(crate::claims::Fingerprint::of(what.as_bytes()))
+}
+
+fn copy(id: &str, reason: &'static str) -> NewDecision {
+    let message = Message {
+        id: MessageId::from_name(id),
+        ..message(b"txn_id=TX1")
+    };
+    NewDecision {
+        meaning: meaning("TX1 completed"),
+        ..parked(&message, "refused", reason)
+    }
+}
+
+#[tokio::test]
+async fn copies_of_a_refused_message_are_one_row_with_a_count_and_one_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    for id in ["first", "second", "third", "first"] {
+        let decision = copy(id, "amount_mismatch");
+        shop.record_decision(&decision).await.unwrap();
+    }
+    let rows = shop.quarantined().await.unwrap();
+    assert_eq!(rows.len(), 1);
+    let first = MessageId::from_name("first");
+    assert_eq!(
+        (rows[0].copies, &rows[0].message_id),
+        (3, &first.to_string())
+    );
+    assert!(!rows[0].last_at.is_empty());
+    assert_eq!(shop.decisions("TX1").await.unwrap().len(), 1);
+    let released = shop.release("TX1", &word()).await.unwrap();
+    assert_eq!(released.len(), 1);
+    let (_, again) = shop.next_release(now()).await.unwrap().unwrap();
+    assert_eq!(again.id, first);
+    assert_eq!(
+        shop.waived(&again).await.unwrap(),
+        [Reason::of("amount_mismatch")].into()
+    );
+    // One more while the first one is on its way.
+    shop.record_decision(&copy("fourth", "amount_mismatch"))
+        .await
+        .unwrap();
+    assert!(shop.quarantined().await.unwrap().is_empty());
+    assert_eq!(shop.ever_parked().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn another_reason_and_another_meaning_are_rows_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let other = NewDecision {
+        meaning: meaning("TX1 completed, of another amount"),
+        ..copy("third", "amount_mismatch")
+    };
+    let decisions = [
+        copy("first", "amount_mismatch"),
+        copy("second", "order_missing"),
+        other,
+    ];
+    for decision in &decisions {
+        shop.record_decision(decision).await.unwrap();
+    }
+    let rows = shop.quarantined().await.unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.copies == 1));
+    // A copy passes, because the catalogue was mended: whatever means the same waits no longer.
+    let passed = NewDecision {
+        outcome: "verified",
+        reason: None,
+        parked: None,
+        ..copy("fourth", "amount_mismatch")
+    };
+    shop.record_decision(&passed).await.unwrap();
+    let waiting = shop.quarantined().await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(
+        waiting[0].message_id,
+        MessageId::from_name("third").to_string()
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_after_the_bytes_are_gone_can_be_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder).await;
+    let year = std::time::Duration::from_hours(24 * 365);
+    let old = NewDecision {
+        at: now() - 2 * year,
+        ..copy("first", "amount_mismatch")
+    };
+    shop.record_decision(&old).await.unwrap();
+    shop.remove_personal_data(now() - year, now())
+        .await
+        .unwrap();
+    shop.record_decision(&copy("second", "amount_mismatch"))
+        .await
+        .unwrap();
+    let rows = shop.quarantined().await.unwrap();
+    let releasable: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.can_be_released())
+        .map(|row| row.message_id.as_str())
+        .collect();
+    assert_eq!(releasable, [MessageId::from_name("second").to_string()]);
 }

@@ -1,6 +1,9 @@
 //! Who is told of what.
 
-use crate::terms::Terms;
+use quittance_common::rules::{Criteria, NotifyRule, Rule, Rules, Ruling, StockRule};
+
+use crate::announcement::News;
+use crate::terms::{StockBy, Terms};
 
 use super::*;
 
@@ -166,4 +169,52 @@ async fn the_buyer_of_what_was_given_back_before_it_was_sold_is_not_told_that_it
     assert!(!told.contains(&"mail_backordered".to_owned()), "{told:?}");
     let row = only_payment(&shop).await;
     assert!(!row.effects.iter().any(|effect| effect.starts_with("stock")));
+}
+
+/// Whether the buyer of a pending payment for two mugs and `more` hears that they are set aside.
+async fn told_of_goods_set_aside(terms: &Terms, on_hand: u32, more: Option<&str>) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = shop(&folder, on_hand).await;
+    let mut pending = event(EventType::Pending, "T", "T");
+    pending.data.lines.extend(more.map(|sku| line(sku, 1)));
+    apply_under(terms, &shop, &pending, at(1)).await.unwrap();
+    let told = announced(&shop, at(100)).await;
+    let mut told = told.iter().filter_map(|told| match told.news {
+        News::Pending { set_aside, .. } => Some(set_aside),
+        _ => None,
+    });
+    told.next().unwrap()
+}
+
+#[tokio::test]
+async fn goods_are_called_set_aside_only_where_all_of_them_are() {
+    let by_sql = Terms::default();
+    assert!(told_of_goods_set_aside(&by_sql, 2, None).await);
+    assert!(
+        !told_of_goods_set_aside(&by_sql, 1, None).await,
+        "one is missing"
+    );
+    assert!(!told_of_goods_set_aside(&by_sql, 0, None).await);
+    let unknown = Some("unheard-of");
+    assert!(
+        !told_of_goods_set_aside(&by_sql, 9, unknown).await,
+        "nobody counts it"
+    );
+    let without_stock = Rules::new(vec![Rule {
+        index: 0,
+        when: Criteria::default(),
+        then: Ruling::Process {
+            stock: StockRule::Ignore,
+            notify: NotifyRule::Send,
+        },
+    }]);
+    assert!(!told_of_goods_set_aside(&Terms::ruled(without_stock), 9, None).await);
+    let by_http = Terms {
+        stock: StockBy::Http,
+        ..Terms::default()
+    };
+    assert!(
+        !told_of_goods_set_aside(&by_http, 9, None).await,
+        "the shop counts"
+    );
 }
