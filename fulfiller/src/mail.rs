@@ -132,7 +132,7 @@ impl Mailer {
 /// A mailbox as people write it in settings: an address, or `Name <address>` with a name of any
 /// letters, quoted or not.
 pub fn named_mailbox(text: &str) -> Result<Mailbox, AddressError> {
-    text.parse().or_else(|error: AddressError| {
+    text.parse::<Mailbox>().or_else(|error| {
         let named = text.trim().strip_suffix('>');
         let (name, address) = named
             .and_then(|named| named.rsplit_once('<'))

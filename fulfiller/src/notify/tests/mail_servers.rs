@@ -44,7 +44,7 @@ async fn converse(
             .iter()
             .find(|(verb, _)| !verb.is_empty() && line.starts_with(**verb));
         let answer = match (found, line.get(..4).unwrap_or(&line)) {
-            (Some((_, reply)), _) => reply,
+            (Some((_, reply)), _) => *reply,
             (None, "EHLO") => "250-test\r\n250 AUTH PLAIN",
             (None, "AUTH") => "235 come in",
             (None, "DATA") => "354 go on",
