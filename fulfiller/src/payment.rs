@@ -110,19 +110,7 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
     let completed: Vec<&PaymentEvent> = of(EventType::Completed).collect();
     let sound = sound(&sorted, &completed, standing, &mut flags);
     let pending: Vec<&PaymentEvent> = of(EventType::Pending).collect();
-    // The payment's own events say what it is about; the highest rank wins.
-    let telling: Vec<&PaymentEvent> = sound
-        .iter()
-        .chain(&completed)
-        .chain(&pending)
-        .copied()
-        .chain(
-            sorted
-                .iter()
-                .copied()
-                .filter(|e| Status::of_refusal(e.event_type).is_some()),
-        )
-        .collect();
+    let telling = telling([&sound, &completed, &pending], &sorted);
     let counted = if sound.is_empty() { &completed } else { &sound };
     let gross =
         captured(counted, &mut flags).or_else(|| telling.iter().find_map(|event| event.data.gross));
@@ -183,6 +171,23 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
         refunds,
         puts_back: refunded_in_full,
     }
+}
+
+/// The payment's own events, which say what it is about; the first says most. `money` are those
+/// about money that comes in, by rank.
+fn telling<'a>(
+    money: [&[&'a PaymentEvent]; 3],
+    sorted: &[&'a PaymentEvent],
+) -> Vec<&'a PaymentEvent> {
+    let refusals = sorted
+        .iter()
+        .filter(|event| Status::of_refusal(event.event_type).is_some());
+    money
+        .into_iter()
+        .flatten()
+        .chain(refusals)
+        .copied()
+        .collect()
 }
 
 /// The transaction that an event is its own of, where it has one.

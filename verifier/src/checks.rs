@@ -246,11 +246,11 @@ fn check_reading(
     if let Some(amount) = amount {
         let authorized = Authorized::of(data, known);
         let checked = price::amount(&expected, amount, policy.tolerance, authorized);
-        let mut flag = notes.judge(checked)?.flatten();
-        if is_part {
-            flag = auction::amount(flag, &expected);
+        let flag = notes.judge(checked)?.flatten();
+        let is_wanted = |flag: &Reason| !is_part || auction::is_worth_a_flag(flag, &expected);
+        if let Some(flag) = flag.filter(is_wanted) {
+            notes.flag(flag);
         }
-        flag.into_iter().for_each(|flag| notes.flag(flag));
     }
     if is_agreement {
         if let Some(total) = expected.total {

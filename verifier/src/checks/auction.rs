@@ -8,10 +8,10 @@ use quittance_common::ids::Reason;
 use super::price::Expectation;
 use super::{Prices, Refusal, items};
 
-/// The flag of an amount that was `checked` against `expected`. The catalogue's price is that of one
-/// item: that more was paid says nothing.
-pub(super) fn amount(flag: Option<Reason>, expected: &Expectation) -> Option<Reason> {
-    flag.filter(|flag| expected.order.is_some() || flag.as_str() != "overpaid")
+/// Whether a flag of the amount says anything. The catalogue's price is that of one item: that more
+/// was paid does not.
+pub(super) fn is_worth_a_flag(flag: &Reason, expected: &Expectation) -> bool {
+    expected.order.is_some() || flag.as_str() != "overpaid"
 }
 
 /// Is the item one of those that should have been paid for? The flag, if any.
