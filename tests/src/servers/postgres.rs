@@ -1,6 +1,5 @@
 //! A private PostgreSQL.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -127,13 +126,9 @@ impl Postgres {
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.daemon.kill().await?;
         // They notice a little later, and a new server refuses to start beside them.
-        let data = self.place.cluster.data();
+        let cluster = &self.place.cluster;
         eventually("PostgreSQL's children end", BOOT, async || {
-            let mut processes = fs::read_dir("/proc").ok()?.flatten();
-            let left = processes.any(|process| {
-                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == data)
-            });
-            (!left).then_some(())
+            (!cluster.has_processes()).then_some(())
         })
         .await
     }
