@@ -33,15 +33,15 @@ mod subscriptions;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use sqlx::any::AnyPoolOptions;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
-use crate::settings::ShopDatabase;
+use crate::settings::{Credential, ShopDatabase};
 pub use availability::Availability;
 pub use books::{Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};
@@ -93,8 +93,38 @@ pub struct Shop {
 struct Inner {
     pool: AnyPool,
     dialect: Dialect,
+    /// `PostgreSQL`'s URL.
+    login: Option<Login>,
     /// Set once the schema is known to be there.
     schema: OnceCell<()>,
+}
+
+/// What new connections log in with.
+struct Login {
+    url: Credential,
+    /// What the pool was told last.
+    told: Mutex<SecretString>,
+}
+
+impl Inner {
+    /// Has new connections of the pool log in with what the credential says now.
+    fn renew_login(&self) {
+        let Some(login) = &self.login else {
+            return;
+        };
+        let now = login.url.now();
+        let mut told = login.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.expose_secret() == now.expose_secret() {
+            return;
+        }
+        if let Ok(options) = now.expose_secret().parse::<AnyConnectOptions>() {
+            self.pool.set_connect_options(options);
+        } else {
+            // The error's text may quote the URL.
+            tracing::warn!("the changed URL of the shop database cannot be read");
+        }
+        *told = now;
+    }
 }
 
 impl fmt::Debug for Shop {
@@ -125,9 +155,16 @@ impl Shop {
     /// cannot be made.
     pub fn lazy(database: &ShopDatabase) -> Result<Self, ShopError> {
         sqlx::any::install_default_drivers();
-        let (url, dialect) = match database {
-            ShopDatabase::Sqlite(path) => (sqlite_url(path)?, Dialect::Sqlite),
-            ShopDatabase::Postgres(url) => (url.expose_secret().to_owned(), Dialect::Postgres),
+        let (url, dialect, login) = match database {
+            ShopDatabase::Sqlite(path) => (sqlite_url(path)?.into(), Dialect::Sqlite, None),
+            ShopDatabase::Postgres(url) => {
+                let told = url.now();
+                let login = Login {
+                    url: url.clone(),
+                    told: Mutex::new(told.clone()),
+                };
+                (told, Dialect::Postgres, Some(login))
+            }
         };
         let (session, connections) = match dialect {
             // One writer at a time is all that SQLite has; a queue in the pool is fairer and
@@ -144,13 +181,14 @@ impl Shop {
                     Ok(())
                 })
             })
-            .connect_lazy(&url)
+            .connect_lazy(url.expose_secret())
             .map_err(ShopError::during("reading the database's URL"))?;
         let schema = OnceCell::new();
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
                 dialect,
+                login,
                 schema,
             }),
         })
@@ -159,6 +197,8 @@ impl Shop {
     /// Connects and applies the schema unless that has been done; costs nothing afterwards.
     pub async fn ready(&self) -> Result<(), ShopError> {
         let inner = &self.inner;
+        // Every use of the pool comes by here, and any of them may have to connect anew.
+        inner.renew_login();
         inner
             .schema
             .get_or_try_init(|| schema::apply(&inner.pool, inner.dialect))

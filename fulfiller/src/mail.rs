@@ -1,23 +1,19 @@
 //! Mail: put together of a text and an HTML part, and handed over to a Maildir or a mail server.
 
 pub mod maildir;
+mod server;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
+use lettre::Address;
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::Error as SmtpError;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use quittance_common::ids::MessageId;
-use quittance_common::settings::NotifySettings;
-use secrecy::ExposeSecret as _;
-use secrecy::SecretString;
+use quittance_common::settings::{Credential, NotifySettings};
 
 use crate::templates::{Words, one_line};
-
-/// How long one SMTP command may take.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+use server::Server;
 
 /// Why mail settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +34,7 @@ pub enum MailSettingsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The server is not there, is slow, or says try again (4xx).
+    /// The server is not there, is slow, does not know us, or says try again (4xx).
     #[error("the mail server did not take the mail now{}", reply(.0.as_deref()))]
     Later(Option<String>),
     /// The server will never take it (5xx).
@@ -62,14 +58,14 @@ pub enum MailTo<'a> {
     /// Into a Maildir.
     Maildir(&'a PathBuf),
     /// To a mail server, by URL.
-    Smtp(&'a SecretString),
+    Smtp(&'a Credential),
 }
 
 /// How mail leaves.
 #[derive(Debug)]
 enum Driver {
     Maildir(PathBuf),
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Box<Server>),
 }
 
 /// Puts mail together and hands it over.
@@ -86,12 +82,7 @@ impl Mailer {
         let from = Mailbox::new(Some(one_line(&settings.shop_name)), address);
         let driver = match to {
             MailTo::Maildir(folder) => Driver::Maildir(folder.clone()),
-            MailTo::Smtp(url) => {
-                let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret())
-                    // The error may repeat the URL, and with it the password.
-                    .map_err(|_| MailSettingsError::SmtpUrl)?;
-                Driver::Smtp(Box::new(builder.timeout(Some(SMTP_TIMEOUT)).build()))
-            }
+            MailTo::Smtp(url) => Driver::Smtp(Box::new(Server::new(url)?)),
         };
         Ok(Self { driver, from })
     }
@@ -123,11 +114,7 @@ impl Mailer {
                     .await?;
                 Ok(())
             }
-            Driver::Smtp(transport) => transport
-                .send(mail)
-                .await
-                .map(|_| ())
-                .map_err(|error| refusal(&error)),
+            Driver::Smtp(server) => server.send(mail).await,
         }
     }
 }
@@ -139,14 +126,4 @@ pub fn mailbox(email: &str, name: Option<&str>) -> Option<Mailbox> {
         name.map(one_line).filter(|name| !name.is_empty()),
         address,
     ))
-}
-
-/// The code of a reply may be shown; its text may repeat the address.
-fn refusal(error: &SmtpError) -> SendError {
-    let code = error.status().map(|code| code.to_string());
-    if error.is_permanent() {
-        SendError::Refused(code)
-    } else {
-        SendError::Later(code)
-    }
 }
