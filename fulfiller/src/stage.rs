@@ -12,6 +12,7 @@ use quittance_common::message::{Message, MessageKind};
 use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::{Availability, Shop};
 use quittance_common::stage::{Stage, StageName, Why};
+use quittance_common::telemetry::step::{Step, StepName};
 use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -76,6 +77,20 @@ impl FulfilStage {
                 );
             }
         }
+    }
+
+    /// One transaction.
+    async fn apply(&self, message: &Message, event: &PaymentEvent) -> Result<Applied, ApplyError> {
+        let mut step = Step::within(message, StepName::Books);
+        let applied = apply_under(&self.terms, &self.shop, event, clock::now()).await;
+        let outcome = match &applied {
+            Ok(Applied::New(_)) => "new",
+            Ok(Applied::Duplicate) => "duplicate",
+            Ok(Applied::Conflict) => "conflict",
+            Err(_) => "failed",
+        };
+        step.ended(outcome, applied.is_ok());
+        applied
     }
 
     fn settled(&self, event: &PaymentEvent, applied: Applied) -> Disposition<()> {
@@ -146,7 +161,7 @@ impl Stage for FulfilStage {
             self.ruled(message, &event, decision);
             return nothing_more();
         }
-        match apply_under(&self.terms, &self.shop, &event, clock::now()).await {
+        match self.apply(message, &event).await {
             Ok(applied) => {
                 if matches!(applied, Applied::New(_)) {
                     self.ruled(message, &event, decision);
