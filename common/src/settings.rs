@@ -3,6 +3,7 @@
 //! One TOML file, every key overridable by `QUITTANCE_SECTION__KEY`, secrets also by
 //! `..._FILE`. [`reader`] turns both into [`Settings`] or into every mistake at once.
 
+pub mod credential;
 mod describe;
 pub mod keys;
 pub mod mistake;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use credential::Credential;
 pub use mistake::{Mistake, SettingsErrors, is_bad_settings};
 pub use reader::{from_process, process_environment};
 
@@ -107,13 +109,12 @@ pub enum Engine {
 /// `[cluster]`.
 #[derive(Debug, Clone)]
 pub struct ClusterSettings {
-    /// `amqp_url`: one URL, or several with commas: hosts of one cluster, tried in turn. Secret,
-    /// because it holds the password.
-    pub amqp_urls: Vec<SecretString>,
-    /// `redis_url`. Secret, because it may hold a password.
-    pub redis_url: SecretString,
+    /// `amqp_url`: one URL, or several with commas: hosts of one cluster, tried in turn.
+    pub amqp_url: Credential,
+    /// `redis_url`.
+    pub redis_url: Credential,
     /// `management_url`: the broker's HTTP API, for `topology check`.
-    pub management_url: Option<SecretString>,
+    pub management_url: Option<Credential>,
     /// `publish_channels`, default 64: confirm channels with one publish in flight each.
     pub publish_channels: u16,
     /// `publish_timeout`, default 5 s.
@@ -127,8 +128,8 @@ pub struct ClusterSettings {
 pub enum ShopDatabase {
     /// A file, default `{data_dir}/shop.sqlite`.
     Sqlite(PathBuf),
-    /// A `postgres://` URL; secret, because it holds the password.
-    Postgres(SecretString),
+    /// A `postgres://` URL.
+    Postgres(Credential),
 }
 
 /// `[ingest]`.
@@ -317,8 +318,8 @@ impl Default for Languages {
 pub enum NotifyDriver {
     /// Files in a Maildir, default `{data_dir}/mail`.
     Maildir(PathBuf),
-    /// `smtp_url`: `smtp://` or `smtps://`, secret because it may hold a password.
-    Smtp(SecretString),
+    /// `smtp_url`: `smtp://` or `smtps://`.
+    Smtp(Credential),
     /// `url`: the shop's own endpoint.
     Http(HttpTarget),
 }

@@ -37,15 +37,15 @@ mod variants;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use sqlx::any::AnyPoolOptions;
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyPool, Executor as _};
 use tokio::sync::OnceCell;
 
-use crate::settings::ShopDatabase;
+use crate::settings::{Credential, ShopDatabase};
 pub use authorizations::Authorization;
 pub use availability::Availability;
 pub use books::{Asked, AskedLines, Books, PaymentRecord, Recorded, Settlement};
@@ -108,8 +108,47 @@ pub struct Shop {
 struct Inner {
     pool: AnyPool,
     dialect: Dialect,
+    /// `PostgreSQL`'s URL.
+    login: Option<Login>,
     /// Set once the schema is known to be there.
     schema: OnceCell<()>,
+}
+
+/// What new connections log in with.
+struct Login {
+    url: Credential,
+    /// What the pool was told last.
+    told: Mutex<SecretString>,
+}
+
+impl Login {
+    fn of(url: &Credential) -> Self {
+        Self {
+            url: url.clone(),
+            told: Mutex::new(url.now()),
+        }
+    }
+}
+
+impl Inner {
+    /// Has new connections of the pool log in with what the credential says now.
+    fn renew_login(&self) {
+        let Some(login) = &self.login else {
+            return;
+        };
+        let now = login.url.now();
+        let mut told = login.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.expose_secret() == now.expose_secret() {
+            return;
+        }
+        if let Ok(options) = now.expose_secret().parse::<AnyConnectOptions>() {
+            self.pool.set_connect_options(options);
+        } else {
+            // The error's text may quote the URL.
+            tracing::warn!("the changed URL of the shop database cannot be read");
+        }
+        *told = now;
+    }
 }
 
 impl fmt::Debug for Shop {
@@ -139,12 +178,15 @@ impl Shop {
     /// When the settings cannot be a database at all: a URL that cannot be read, a folder that
     /// cannot be made.
     pub fn lazy(database: &ShopDatabase) -> Result<Self, ShopError> {
-        let (url, dialect) = match database {
+        let (url, dialect, login) = match database {
             ShopDatabase::Sqlite(path) => {
                 make_folder(path)?;
-                (sqlite_url(path, "rwc")?, Dialect::Sqlite)
+                (sqlite_url(path, "rwc")?.into(), Dialect::Sqlite, None)
             }
-            ShopDatabase::Postgres(url) => (url.expose_secret().to_owned(), Dialect::Postgres),
+            ShopDatabase::Postgres(url) => {
+                let login = Login::of(url);
+                (url.now(), Dialect::Postgres, Some(login))
+            }
         };
         let (session, connections) = match dialect {
             // One writer at a time is all that SQLite has; a queue in the pool is fairer and
@@ -152,7 +194,7 @@ impl Shop {
             Dialect::Sqlite => (SQLITE_SESSION, 1),
             Dialect::Postgres => (POSTGRES_SESSION, POSTGRES_CONNECTIONS),
         };
-        Self::on(&url, dialect, session, connections)
+        Self::on(&url, dialect, login, session, connections)
     }
 
     /// Connects for looking only: nothing is made, and the database itself refuses to be changed.
@@ -161,14 +203,13 @@ impl Shop {
     /// When there is no database, or not one of this build's schema.
     pub async fn look(database: &ShopDatabase) -> Result<Self, ShopError> {
         let (url, dialect, session) = match database {
-            ShopDatabase::Sqlite(path) => (sqlite_url(path, "ro")?, Dialect::Sqlite, SQLITE_LOOK),
-            ShopDatabase::Postgres(url) => (
-                url.expose_secret().to_owned(),
-                Dialect::Postgres,
-                POSTGRES_LOOK,
-            ),
+            ShopDatabase::Sqlite(path) => {
+                let url = sqlite_url(path, "ro")?.into();
+                (url, Dialect::Sqlite, SQLITE_LOOK)
+            }
+            ShopDatabase::Postgres(url) => (url.now(), Dialect::Postgres, POSTGRES_LOOK),
         };
-        let shop = Self::on(&url, dialect, session, 1)?;
+        let shop = Self::on(&url, dialect, None, session, 1)?;
         let inner = &shop.inner;
         inner
             .schema
@@ -178,8 +219,9 @@ impl Shop {
     }
 
     fn on(
-        url: &str,
+        url: &SecretString,
         dialect: Dialect,
+        login: Option<Login>,
         session: &'static str,
         connections: u32,
     ) -> Result<Self, ShopError> {
@@ -193,13 +235,14 @@ impl Shop {
                     Ok(())
                 })
             })
-            .connect_lazy(url)
+            .connect_lazy(url.expose_secret())
             .map_err(ShopError::during("reading the database's URL"))?;
         let schema = OnceCell::new();
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
                 dialect,
+                login,
                 schema,
             }),
         })
@@ -208,6 +251,8 @@ impl Shop {
     /// Connects and applies the schema unless that has been done; costs nothing afterwards.
     pub async fn ready(&self) -> Result<(), ShopError> {
         let inner = &self.inner;
+        // Every use of the pool comes by here, and any of them may have to connect anew.
+        inner.renew_login();
         inner
             .schema
             .get_or_try_init(|| schema::apply(&inner.pool, inner.dialect))

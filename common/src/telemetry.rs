@@ -1,10 +1,12 @@
 //! Logs: text or JSON lines on standard error, written by a thread of their own, so that a reader
-//! who does not read never blocks a payment. And [`hop`]s: a message's way through the stages.
+//! who does not read never blocks a payment. And [`hop`]s: a message's way through the stages,
+//! with the [`step`]s of each.
 
 pub mod hop;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod sink;
+pub mod step;
 
 use std::error::Error;
 use std::fmt::Write as _;

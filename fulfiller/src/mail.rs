@@ -1,6 +1,7 @@
 //! Mail: put together of a text and an HTML part, and handed over to a Maildir or a mail server.
 
 pub mod maildir;
+mod server;
 mod smtp;
 
 use std::path::PathBuf;
@@ -11,11 +12,10 @@ use lettre::Address;
 use lettre::address::AddressError;
 use lettre::message::{Mailbox, MultiPart};
 use quittance_common::ids::MessageId;
-use quittance_common::settings::NotifySettings;
-use secrecy::ExposeSecret as _;
-use secrecy::SecretString;
+use quittance_common::settings::{Credential, NotifySettings};
 
 use crate::templates::{Words, one_line};
+use server::Server;
 
 /// Why mail settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,14 +64,14 @@ pub enum MailTo<'a> {
     /// Into a Maildir.
     Maildir(&'a PathBuf),
     /// To a mail server, by URL.
-    Smtp(&'a SecretString),
+    Smtp(&'a Credential),
 }
 
 /// How mail leaves.
 #[derive(Debug)]
 enum Driver {
     Maildir(PathBuf),
-    Smtp(Box<smtp::Server>),
+    Smtp(Box<Server>),
 }
 
 /// Puts mail together and hands it over.
@@ -89,10 +89,7 @@ impl Mailer {
         let from = Mailbox::new(Some(one_line(&name)), from.email);
         let driver = match to {
             MailTo::Maildir(folder) => Driver::Maildir(folder.clone()),
-            MailTo::Smtp(url) => {
-                let server = smtp::Server::of(url.expose_secret());
-                Driver::Smtp(Box::new(server.ok_or(MailSettingsError::SmtpUrl)?))
-            }
+            MailTo::Smtp(url) => Driver::Smtp(Box::new(Server::new(url)?)),
         };
         Ok(Self { driver, from })
     }

@@ -12,6 +12,7 @@ use quittance_common::message::{Message, MessageKind};
 use quittance_common::rules::{Decision, Facts, Ruling};
 use quittance_common::shop::{Availability, Shop};
 use quittance_common::stage::{Stage, StageName, Why};
+use quittance_common::telemetry::step::{Step, StepName};
 use quittance_common::trace::TraceContext;
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -76,6 +77,20 @@ impl FulfilStage {
                 );
             }
         }
+    }
+
+    /// One transaction.
+    async fn apply(&self, message: &Message, event: &PaymentEvent) -> Result<Outcome, ApplyError> {
+        let mut step = Step::within(message, StepName::Books);
+        let done = apply_ruled(&self.terms, &self.shop, event, clock::now()).await;
+        let outcome = match done.as_ref().map(|done| &done.applied) {
+            Ok(Applied::New(_)) => "new",
+            Ok(Applied::Duplicate) => "duplicate",
+            Ok(Applied::Conflict) => "conflict",
+            Err(_) => "failed",
+        };
+        step.ended(outcome, done.is_ok());
+        done
     }
 
     fn settled(&self, event: &PaymentEvent, applied: Applied) -> Disposition<()> {
@@ -152,7 +167,7 @@ impl Stage for FulfilStage {
                 Err(error) => self.failed(message, &error.into()),
             };
         }
-        match apply_ruled(&self.terms, &self.shop, &event, clock::now()).await {
+        match self.apply(message, &event).await {
             Ok(Outcome { applied, decision }) => {
                 // What was done is counted, not what the event would have been given alone.
                 if let Some(decision) = decision {

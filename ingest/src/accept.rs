@@ -165,10 +165,7 @@ pub fn notification(id: MessageId, received: Received, body: Bytes) -> Message {
         .traceparent
         .as_deref()
         .and_then(TraceContext::parse);
-    let trace = incoming.map_or_else(
-        || TraceContext::of_message(id),
-        |incoming| incoming.taken_in_as(id),
-    );
+    let trace = trace_of(id, incoming);
     Message {
         id,
         kind: MessageKind::NotificationV1,
@@ -190,9 +187,23 @@ pub fn notification(id: MessageId, received: Received, body: Bytes) -> Message {
     }
 }
 
-/// The message that carries a gateway's answer to our own look-up. `name` is the same for every
-/// copy of the same answer, and so is the message's id.
-pub fn evidence(name: &str, route: Route, body: Bytes, at: Timestamp) -> Message {
+/// The trace of a message that is taken in: the sender's, or one of its own.
+fn trace_of(id: MessageId, incoming: Option<TraceContext>) -> TraceContext {
+    incoming.map_or_else(
+        || TraceContext::of_message(id),
+        |incoming| incoming.taken_in_as(id),
+    )
+}
+
+/// The message that carries a gateway's answer to our own look-up, made for a visit that may be a part
+/// of a trace. `name` is the same for every copy of the same answer, and so is the message's id.
+pub fn evidence(
+    name: &str,
+    route: Route,
+    body: Bytes,
+    at: Timestamp,
+    visit: Option<TraceContext>,
+) -> Message {
     let id = MessageId::from_name(name);
     Message {
         id,
@@ -203,7 +214,7 @@ pub fn evidence(name: &str, route: Route, body: Bytes, at: Timestamp) -> Message
             gateway: Some(route.gateway),
             account: Some(route.account),
             received_at: Some(at),
-            traceparent: Some(TraceContext::of_message(id).to_string()),
+            traceparent: Some(trace_of(id, visit).to_string()),
             ..Headers::default()
         },
         body,

@@ -30,6 +30,7 @@ use quittance_common::gateway::paypal::pdt::Token;
 use quittance_common::lookups::{KeptAnswer, LookupKey, Lookups};
 use quittance_common::settings::{Account, Settings, StockDriver};
 use quittance_common::shop::{Shop, ShopError};
+use quittance_common::trace::{TRACEPARENT, TraceContext};
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
@@ -243,7 +244,8 @@ impl Returns {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .any(|header| inner.signer.recognises(header, key, now));
-        let heard = inner.looker.look(key, account).await;
+        let visit = TraceContext::parse(text(headers, &HeaderName::from_static(TRACEPARENT)));
+        let heard = inner.looker.look(key, account, visit).await;
         let told = match &heard.answer {
             Some(KeptAnswer::Success { evidence, .. }) => receipt::told(evidence, key, account),
             _ => None,

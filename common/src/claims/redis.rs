@@ -9,11 +9,11 @@ mod scripts;
 use std::time::Duration;
 
 use redis::Script;
-use secrecy::SecretString;
 
 use self::link::{Link, Question};
 use super::{Claim, ClaimError, ClaimOutcome, ClaimTimes, DoneOutcome, Fingerprint, Owner};
 use crate::ids::EventKey;
+use crate::settings::Credential;
 
 /// The claim store on Redis. Cheap to clone; all clones share one connection.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct RedisClaims {
 impl RedisClaims {
     /// A store whose keys are `{prefix}claim:{event key}`. Connects when first asked, so that a
     /// process starts while Redis is down; an unreadable `url` makes every call fail.
-    pub fn connect(url: &SecretString, prefix: &str, times: ClaimTimes) -> Self {
+    pub fn connect(url: &Credential, prefix: &str, times: ClaimTimes) -> Self {
         Self {
             link: Link::new(url),
             prefix: prefix.to_owned(),

@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::Script;
-use secrecy::SecretString;
 
 use super::{
     Begun, KeptAnswer, LOOKUPS_PER_TOKEN, Look, LookupError, LookupKey, LookupTimes, REMEMBER,
 };
 use crate::claims::ClaimError;
 use crate::claims::redis::link::{Link, Question};
+use crate::settings::Credential;
 
 /// Keys: hash, answer. Arguments: owner, attempt, lease, how long to remember, limit.
 /// Reply: `{verdict, number, answer}`.
@@ -77,7 +77,7 @@ pub struct RedisLookups {
 
 impl RedisLookups {
     /// A store whose keys begin with `{prefix}pdt:`. Connects when first asked.
-    pub fn connect(url: &SecretString, prefix: &str, times: LookupTimes) -> Self {
+    pub fn connect(url: &Credential, prefix: &str, times: LookupTimes) -> Self {
         Self {
             link: Link::new(url),
             prefix: prefix.to_owned(),

@@ -84,7 +84,7 @@ impl RabbitMq {
     /// # Errors
     /// [`QueueError::Unsupported`] when an URL of the settings cannot be used.
     pub fn start(settings: &ClusterSettings, names: QueueNames) -> Result<Self, QueueError> {
-        let hosts = Arc::new(Hosts::new(&settings.amqp_urls, settings.heartbeat)?);
+        let hosts = Arc::new(Hosts::new(&settings.amqp_url, settings.heartbeat)?);
         let management = Management::new(settings).map_err(|_| {
             QueueError::Unsupported("cluster.management_url is not an http or https URL")
         })?;
@@ -114,10 +114,10 @@ impl RabbitMq {
     /// # Errors
     /// [`QueueError::Unsupported`] when an URL of the settings cannot be used.
     pub fn vhost(settings: &ClusterSettings) -> Result<String, QueueError> {
-        let hosts = Hosts::new(&settings.amqp_urls, settings.heartbeat)?;
+        let hosts = Hosts::new(&settings.amqp_url, settings.heartbeat)?;
         Ok(hosts
             .first()
-            .map_or_else(|| "/".to_owned(), |uri| uri.vhost.clone()))
+            .map_or_else(|| "/".to_owned(), |uri| uri.vhost))
     }
 
     /// Waits until messages can be published: connected, and the queues declared.

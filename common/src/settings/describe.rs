@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use super::{
     Account, Engine, HttpTarget, LogFormat, NotifyDriver, OrderPolicy, Restock, Settings,
     ShopDatabase, StockDriver, Unmatched,
@@ -92,7 +94,7 @@ impl Settings {
             }
             Engine::Cluster(cluster) => {
                 put("engine", "cluster".to_owned());
-                let hosts = cluster.amqp_urls.len();
+                let hosts = cluster.amqp_url.now().expose_secret().split(',').count();
                 put("cluster.amqp_url", format!("{SET}, {hosts} host(s)"));
                 put("cluster.redis_url", SET.to_owned());
                 if cluster.management_url.is_some() {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use url::Url;
 
 use crate::event::Environment;
@@ -71,11 +70,10 @@ pub(super) fn receivers(text: &str) -> Option<Vec<String>> {
     (!receivers.is_empty()).then(|| receivers.into_iter().collect())
 }
 
-/// A URL with one of the schemes and a host, kept secret.
-pub(super) fn secret_url(text: &str, schemes: &[&str]) -> Option<SecretString> {
-    let url = Url::parse(text).ok()?;
-    let fits = schemes.contains(&url.scheme()) && url.has_host();
-    (fits && !text.contains(char::is_whitespace)).then(|| SecretString::from(text))
+/// Whether it is a URL with one of the schemes and a host.
+pub(super) fn is_url(text: &str, schemes: &[&str]) -> bool {
+    let fits = |url: Url| schemes.contains(&url.scheme()) && url.has_host();
+    Url::parse(text).is_ok_and(fits) && !text.contains(char::is_whitespace)
 }
 
 /// Real money is asked about over TLS only, except at a stand-in on this machine.

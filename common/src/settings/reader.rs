@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::credential::Credential;
 use super::keys;
 use super::mistake::{Mistake, Origin, SettingsErrors};
-use super::parse::{folder, ladder, public_url, queue_prefix, secret_url, web_url};
+use super::parse::{folder, is_url, ladder, public_url, queue_prefix, web_url};
 use super::source::Sources;
 use super::{
     AdminSettings, ClusterSettings, Engine, FulfillerSettings, IngestSettings, LogFormat,
@@ -156,6 +157,28 @@ impl Reader {
         }
     }
 
+    /// A credential, which is read again from the file that it came from. `key` is one that need not
+    /// be set, or has a default.
+    pub(super) fn credential(
+        &mut self,
+        key: &str,
+        allowed: fn(&str) -> bool,
+    ) -> Result<Option<Credential>, Noted> {
+        if self.text(key).is_none() {
+            return Ok(None);
+        }
+        let file = self.file(key);
+        let read = self.read(key, |text| {
+            Credential::new(key, text, file.clone(), allowed)
+        });
+        read.map(Some).ok_or(Noted)
+    }
+
+    /// The file that the value of a key stands in, where that was set.
+    fn file(&self, key: &str) -> Option<PathBuf> {
+        self.sources.values.get(key)?.file.clone()
+    }
+
     fn parsed<T: FromStr>(&mut self, key: &str) -> Option<T> {
         self.read(key, |text| text.parse().ok())
     }
@@ -258,16 +281,15 @@ fn read_engine(reader: &mut Reader, data_dir: Option<&Path>) -> Option<Engine> {
 }
 
 fn read_cluster(reader: &mut Reader) -> Option<ClusterSettings> {
-    let amqp_urls = reader.read("cluster.amqp_url", |text| {
+    let amqp_url = reader.credential("cluster.amqp_url", |text| {
         text.split(',')
-            .map(|url| secret_url(url.trim(), &["amqp", "amqps"]))
-            .collect::<Option<Vec<_>>>()
+            .all(|url| is_url(url.trim(), &["amqp", "amqps"]))
     });
-    let redis_url = reader.read("cluster.redis_url", |text| {
-        secret_url(text, &["redis", "rediss"])
+    let redis_url = reader.credential("cluster.redis_url", |text| {
+        is_url(text, &["redis", "rediss"])
     });
-    let management_url = reader.read_optional("cluster.management_url", |text| {
-        secret_url(text, &["http", "https"])
+    let management_url = reader.credential("cluster.management_url", |text| {
+        is_url(text, &["http", "https"])
     });
     let publish_channels = reader.number("cluster.publish_channels", 1, 1_024);
     let publish_timeout =
@@ -279,8 +301,8 @@ fn read_cluster(reader: &mut Reader) -> Option<ClusterSettings> {
             .filter(|value| (SECOND..=MINUTE).contains(value))
     });
     Some(ClusterSettings {
-        amqp_urls: amqp_urls?,
-        redis_url: redis_url?,
+        amqp_url: amqp_url.ok()??,
+        redis_url: redis_url.ok()??,
         management_url: management_url.ok()?,
         publish_channels: publish_channels?,
         publish_timeout: publish_timeout?,
@@ -289,7 +311,9 @@ fn read_cluster(reader: &mut Reader) -> Option<ClusterSettings> {
 }
 
 fn read_shop_database(reader: &mut Reader, data_dir: Option<&Path>) -> Option<ShopDatabase> {
-    reader.read("shop_database", |text| {
+    let key = "shop_database";
+    let file = reader.file(key);
+    reader.read(key, |text| {
         if text == "sqlite" {
             // Without a data folder that mistake is already noted; any path will do.
             let folder = data_dir.unwrap_or(Path::new("."));
@@ -299,7 +323,8 @@ fn read_shop_database(reader: &mut Reader, data_dir: Option<&Path>) -> Option<Sh
             let path = path.strip_prefix("//").unwrap_or(path);
             return folder(path).map(ShopDatabase::Sqlite);
         }
-        secret_url(text, &["postgres", "postgresql"]).map(ShopDatabase::Postgres)
+        let allowed = |text: &str| is_url(text, &["postgres", "postgresql"]);
+        Credential::new(key, text, file.clone(), allowed).map(ShopDatabase::Postgres)
     })
 }
 

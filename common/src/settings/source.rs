@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -21,6 +21,8 @@ const NOT_SETTINGS: [&str; 1] = ["QUITTANCE_CONFIG"];
 pub(super) struct Raw {
     /// The text; lists are joined by commas.
     pub(super) text: String,
+    /// The file that it stands in, where that was set.
+    pub(super) file: Option<PathBuf>,
     /// Where it was set.
     pub(super) origin: Origin,
 }
@@ -57,6 +59,7 @@ impl Sources {
                 let key = name.strip_prefix(PREFIX)?;
                 let raw = Raw {
                     text: value.clone(),
+                    file: None,
                     origin: Origin::Environment(name.clone()),
                 };
                 Some((key.to_ascii_lowercase().replace("__", "."), raw))
@@ -132,7 +135,8 @@ impl Sources {
             return match std::fs::read_to_string(&raw.text) {
                 Ok(text) => {
                     let text = text.trim_end_matches(['\r', '\n']).to_owned();
-                    Some((stem.to_owned(), Raw { text, ..raw }))
+                    let file = Some(PathBuf::from(&raw.text));
+                    Some((stem.to_owned(), Raw { text, file, ..raw }))
                 }
                 Err(error) => {
                     let problem = format!("the file `{}` cannot be read: {error}", raw.text);
@@ -198,7 +202,8 @@ fn flatten_value(
         other => scalar(other),
     };
     let origin = at(offset);
-    found.push((key, Raw { text, origin }));
+    let file = None;
+    found.push((key, Raw { text, file, origin }));
 }
 
 /// A single value as it would be written in the environment.

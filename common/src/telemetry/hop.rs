@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::step::StepName;
 use crate::clock;
 use crate::ids::MessageId;
 use crate::message::Message;
@@ -20,27 +21,75 @@ pub struct Hop {
     log: tracing::Span,
 }
 
-/// What a trace store is told of a hop.
+/// What a span is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// A stage with a message in hand.
+    Stage {
+        /// Which one.
+        stage: StageName,
+        /// The message's AMQP `type`, of those that this build knows.
+        kind: &'static str,
+        /// Attempts spent before.
+        attempt: u32,
+    },
+    /// A part of that.
+    Step(StepName),
+}
+
+/// What a trace store is told of a hop or a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Which stage.
-    pub(super) stage: StageName,
+    /// What it is of.
+    pub(super) work: Work,
     /// Whose span it continues, if anybody's.
     pub(super) parent: Option<TraceContext>,
     /// Its own.
     pub(super) context: TraceContext,
     /// The message in hand.
     pub(super) message: MessageId,
-    /// Its AMQP `type`, of those that this build knows.
-    pub(super) kind: &'static str,
-    /// Attempts spent before.
-    pub(super) attempt: u32,
     /// How it ended.
     pub(super) outcome: &'static str,
+    /// Whether that is as it should be.
+    pub(super) is_well: bool,
     /// When it began.
     pub(super) began: Timestamp,
     /// How long it took.
     pub(super) took: Duration,
+}
+
+impl Record {
+    /// Begins now.
+    pub(super) fn begin(
+        work: Work,
+        parent: Option<TraceContext>,
+        context: TraceContext,
+        message: MessageId,
+    ) -> Self {
+        Self {
+            work,
+            parent,
+            context,
+            message,
+            outcome: "unfinished",
+            is_well: false,
+            began: clock::now(),
+            took: Duration::ZERO,
+        }
+    }
+
+    pub(super) const fn ended(&mut self, outcome: &'static str, is_well: bool) {
+        self.outcome = outcome;
+        self.is_well = is_well;
+    }
+
+    /// Ends now.
+    pub(super) fn export(&mut self) {
+        let took = clock::now().duration_since(self.began);
+        self.took = Duration::try_from(took).unwrap_or_default();
+        #[cfg(feature = "otlp")]
+        super::otlp::export(self);
+    }
 }
 
 impl Hop {
@@ -84,17 +133,12 @@ impl Hop {
         context: TraceContext,
         log: tracing::Span,
     ) -> Self {
-        let record = Record {
+        let work = Work::Stage {
             stage,
-            parent,
-            context,
-            message: message.id,
             kind: message.kind.known(),
             attempt: message.headers.attempt,
-            outcome: "unfinished",
-            began: clock::now(),
-            took: Duration::ZERO,
         };
+        let record = Record::begin(work, parent, context, message.id);
         Self { record, log }
     }
 
@@ -109,17 +153,15 @@ impl Hop {
     }
 
     /// Notes how it ended.
-    pub const fn ended(&mut self, outcome: &'static str) {
-        self.record.outcome = outcome;
+    pub fn ended(&mut self, outcome: &'static str) {
+        let is_well = matches!(outcome, "accepted" | "done" | "retried" | "parked");
+        self.record.ended(outcome, is_well);
     }
 }
 
 impl Drop for Hop {
     fn drop(&mut self) {
-        let took = clock::now().duration_since(self.record.began);
-        self.record.took = Duration::try_from(took).unwrap_or_default();
-        #[cfg(feature = "otlp")]
-        super::otlp::export(&self.record);
+        self.record.export();
     }
 }
 

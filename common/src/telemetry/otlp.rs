@@ -21,7 +21,8 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Handle;
 
-use super::hop::Record;
+use super::hop::{Record, Work};
+use super::step::StepName;
 use crate::http;
 use crate::stage::StageName;
 
@@ -61,7 +62,7 @@ pub(super) async fn stop(within: Duration) {
     tokio::time::timeout(within, stopping).await.ok();
 }
 
-/// Queues the span of a hop, unless whoever began its trace does not want it recorded.
+/// Queues the span of a hop or a step, unless whoever began its trace does not want it recorded.
 pub(super) fn export(record: &Record) {
     if let Some(processor) = EXPORT.get()
         && record.context.is_sampled()
@@ -105,10 +106,9 @@ fn resource(service: &'static str) -> Resource {
     }
 }
 
-/// A hop as a span. Pure.
+/// A hop or a step as a span. Pure.
 fn span_of(record: &Record) -> SpanData {
     let flags = TraceFlags::SAMPLED;
-    let is_ingest = record.stage == StageName::Ingest;
     let began = SystemTime::from(record.began);
     SpanData {
         span_context: SpanContext::new(
@@ -121,37 +121,67 @@ fn span_of(record: &Record) -> SpanData {
         parent_span_id: record.parent.map_or(SpanId::INVALID, |parent| {
             SpanId::from_bytes(parent.span().to_be_bytes())
         }),
-        parent_span_is_remote: record.parent.is_some(),
-        span_kind: if is_ingest {
-            SpanKind::Server
+        parent_span_is_remote: record.parent.is_some() && matches!(record.work, Work::Stage { .. }),
+        span_kind: kind_of(record.work),
+        name: name_of(record.work).into(),
+        start_time: began,
+        end_time: began.checked_add(record.took).unwrap_or(began),
+        attributes: attributes_of(record),
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: if record.is_well {
+            Status::Unset
         } else {
-            SpanKind::Consumer
+            Status::error(record.outcome)
         },
-        name: match record.stage {
+        instrumentation_scope: InstrumentationScope::builder("quittance").build(),
+    }
+}
+
+fn kind_of(work: Work) -> SpanKind {
+    match work {
+        Work::Stage {
+            stage: StageName::Ingest,
+            ..
+        } => SpanKind::Server,
+        Work::Stage { .. } => SpanKind::Consumer,
+        // Many calls that are one transaction.
+        Work::Step(StepName::Books) => SpanKind::Internal,
+        Work::Step(StepName::Postback | StepName::Claim | StepName::Send) => SpanKind::Client,
+    }
+}
+
+const fn name_of(work: Work) -> &'static str {
+    match work {
+        Work::Stage { stage, .. } => match stage {
             StageName::Ingest => "accept",
             StageName::Verifier => "verify",
             StageName::Fulfiller => "fulfil",
             StageName::Notifier => "notify",
-        }
-        .into(),
-        start_time: began,
-        end_time: began.checked_add(record.took).unwrap_or(began),
-        attributes: vec![
-            KeyValue::new("messaging.message.id", record.message.to_string()),
-            KeyValue::new("quittance.stage", record.stage.as_str()),
-            KeyValue::new("quittance.message.type", record.kind),
-            KeyValue::new("quittance.attempt", i64::from(record.attempt)),
-            KeyValue::new("quittance.outcome", record.outcome),
-        ],
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status: match record.outcome {
-            "accepted" | "done" | "retried" | "parked" => Status::Unset,
-            other => Status::error(other),
         },
-        instrumentation_scope: InstrumentationScope::builder("quittance").build(),
+        Work::Step(step) => step.as_str(),
     }
+}
+
+fn attributes_of(record: &Record) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new("messaging.message.id", record.message.to_string()),
+        KeyValue::new("quittance.outcome", record.outcome),
+    ];
+    if let Work::Stage {
+        stage,
+        kind,
+        attempt,
+    } = record.work
+    {
+        attributes.extend([
+            KeyValue::new("quittance.stage", stage.as_str()),
+            KeyValue::new("quittance.message.type", kind),
+            KeyValue::new("quittance.attempt", i64::from(attempt)),
+        ]);
+    }
+    attributes
 }
 
 /// Sends batches by the HTTP client that everything here uses, on the process's runtime: the
@@ -226,13 +256,16 @@ mod tests {
     fn record(stage: StageName, parent: Option<TraceContext>, outcome: &'static str) -> Record {
         let message = MessageId::from_name("raw");
         Record {
-            stage,
+            work: Work::Stage {
+                stage,
+                kind: "ipn.notification.v1",
+                attempt: 2,
+            },
             parent,
             context: TraceContext::of_message(message).child(7),
             message,
-            kind: "ipn.notification.v1",
-            attempt: 2,
             outcome,
+            is_well: outcome == "done",
             began: clock::now(),
             took: Duration::from_millis(1500),
         }
@@ -261,16 +294,42 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_named_attributes_is_told() {
-        let span = span_of(&record(StageName::Notifier, None, "done"));
+    fn a_postback_is_a_client_s_span_within_the_process() {
+        let parent = TraceContext::of_message(MessageId::from_name("raw"));
+        let of_stage = record(StageName::Verifier, Some(parent), "answered");
+        let step = Record {
+            work: Work::Step(StepName::Postback),
+            is_well: true,
+            ..of_stage
+        };
+        let span = span_of(&step);
+        assert_eq!(
+            (span.name.as_ref(), span.status.clone()),
+            ("postback", Status::Unset)
+        );
+        assert_eq!(span.span_kind, SpanKind::Client);
+        assert!(!span.parent_span_is_remote);
+        assert_eq!(
+            names_of(&span),
+            ["messaging.message.id", "quittance.outcome"]
+        );
+    }
+
+    fn names_of(span: &SpanData) -> Vec<String> {
         let mut names: Vec<String> = span
             .attributes
             .iter()
             .map(|attribute| attribute.key.to_string())
             .collect();
         names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_but_the_named_attributes_is_told() {
+        let span = span_of(&record(StageName::Notifier, None, "done"));
         assert_eq!(
-            names,
+            names_of(&span),
             [
                 "messaging.message.id",
                 "quittance.attempt",

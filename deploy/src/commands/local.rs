@@ -70,13 +70,19 @@ pub(crate) async fn up(arguments: UpArguments, mut context: Context<'_>) -> anyh
             show(&state, folder, &mut context)?;
             Ok(Exit::Done)
         }
+        Up::Again(state, names) => {
+            if context.form == Form::Table {
+                writeln!(context.out, "Started again: {}.\n", names.join(", "))?;
+            }
+            show(&state, folder, &mut context)?;
+            Ok(Exit::Done)
+        }
         Up::Before(state) => {
-            let all = state.processes.iter().all(Child::is_running);
             if context.form == Form::Table {
                 writeln!(context.out, "It runs already in {}.\n", folder.display())?;
             }
             show(&state, folder, &mut context)?;
-            Ok(if all { Exit::Done } else { Exit::Failed })
+            Ok(Exit::Done)
         }
     }
 }
@@ -160,7 +166,7 @@ fn show(state: &State, folder: &Path, context: &mut Context<'_>) -> anyhow::Resu
     } else if rows.iter().any(|row| row.state == "gone") {
         writeln!(
             context.out,
-            "\nSomething has ended: see its log in {}, then `quittance down` and `up`.",
+            "\nSomething has ended: see its log in {}; `quittance up` starts it again.",
             folder.join("logs").display()
         )?;
     }
@@ -168,7 +174,8 @@ fn show(state: &State, folder: &Path, context: &mut Context<'_>) -> anyhow::Resu
     let (to, sandbox) = (state.plan.notify_url(), state.plan.sandbox_url());
     writeln!(
         context.out,
-        "\nSend a notification, and see what became of it:\n\
+        "\nUsers and passwords of the servers stand in {config}, which only its owner may read.\n\
+         \nSend a notification, and see what became of it:\n\
          \n  quittance send {folder}/notification.txt --to {to} --genuine-at {sandbox}\
          \n  quittance payments list --config {config}\
          \n  quittance queues list --config {config}\n\
@@ -191,9 +198,10 @@ fn addresses(state: &State, role: Role, number: usize) -> (String, Option<String
             format!("amqp://127.0.0.1:{}", plan.amqp),
             Some(format!("http://127.0.0.1:{}", plan.management)),
         ),
-        Role::Claims => (plan.redis_url(), None),
+        // Without users and passwords: this is printed.
+        Role::Claims => (format!("redis://127.0.0.1:{}", plan.redis), None),
         Role::Books => (
-            format!("postgres://postgres@127.0.0.1:{}/quittance", plan.postgres),
+            format!("postgres://127.0.0.1:{}/quittance", plan.postgres),
             None,
         ),
         Role::Gateway => (plan.sandbox_url(), None),

@@ -1,6 +1,6 @@
 //! Processes that outlive their starter, told apart for good by pid and start time.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,12 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::private;
+use super::proc::{self, Stat};
+
+/// The environment variable that every child has, and whatever it starts: the folder of its cluster.
+/// Not one of ours by its beginning, which would make it a setting.
+const MARKER: &str = "LOCAL_QUITTANCE";
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a killed process may take to be gone.
@@ -76,21 +82,27 @@ pub struct Child {
     pub started: u64,
     /// Where its output goes.
     pub log: PathBuf,
+    /// What it is marked with; empty of one that an older build has started.
+    #[serde(default)]
+    folder: PathBuf,
 }
 
 impl Child {
     /// Starts `command` as the leader of a process group, without a terminal, its output appended
-    /// to `log`.
+    /// to `log`, marked as a part of the cluster of `folder`.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(role: Role, name: &str, mut command: Command, log: &Path) -> anyhow::Result<Self> {
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("cannot open the log {}", log.display()))?;
+    pub fn spawn(
+        role: Role,
+        name: &str,
+        mut command: Command,
+        log: &Path,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let output = private::append(log)?;
         let child = command
+            .env(MARKER, folder)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -101,76 +113,80 @@ impl Child {
             })?;
         let pid = i32::try_from(child.id())?;
         // Also readable when it has ended already: nobody has waited for it.
-        let (_, started) = stat(pid).with_context(|| format!("{name} is gone at once"))?;
+        let stat = Stat::of(pid).with_context(|| format!("{name} is gone at once"))?;
         Ok(Self {
             role,
             name: name.to_owned(),
             pid,
-            started,
+            started: stat.started,
             log: log.to_owned(),
+            folder: folder.to_owned(),
         })
     }
 
     /// Whether it still runs: that very process, not another that has its number now.
     pub fn is_running(&self) -> bool {
-        stat(self.pid)
-            .is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
+        Stat::of(self.pid).is_some_and(|stat| stat.started == self.started && stat.runs())
     }
 
-    /// Whether it runs, or has ended and was not waited for.
-    fn is_there(&self) -> bool {
-        stat(self.pid).is_some_and(|(_, started)| started == self.started)
+    /// Whether it, or anything that it has started, still runs.
+    pub fn has_any_running(&self) -> bool {
+        self.is_running() || !self.rest().is_empty()
+    }
+
+    /// What runs of its process group. `RabbitMQ` is a shell that waits for the broker: the shell may
+    /// be gone and the broker not. A number that was given anew is told by the mark.
+    fn rest(&self) -> Vec<Pid> {
+        // As long as a group has a member, its number is nobody else's.
+        let is_anothers = Stat::of(self.pid).is_some_and(|stat| stat.started != self.started);
+        if is_anothers || self.folder.as_os_str().is_empty() {
+            return Vec::new();
+        }
+        proc::marked(self.pid, MARKER, self.folder.as_os_str())
     }
 
     /// Asks it to end, and kills it when it has not within its grace; then whatever it left in its
-    /// process group. When it was gone before, the number may be anybody's: nothing is signalled.
+    /// process group. When it was gone before, what it left is asked first, too.
     ///
     /// # Errors
     /// When it cannot be signalled, or is still there after having been killed.
     pub async fn end(&self) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(self.pid).context("not a process id")?;
-        // As long as it is there, even as a zombie, nobody else can have its number.
-        if !self.is_there() {
-            return Ok(());
+        let grace = self.role.grace();
+        if self.is_running() {
+            self.ask_to_end()?;
+            within(grace, || !self.is_running()).await;
+        } else {
+            signal(&self.rest(), Signal::TERM);
+            within(grace, || self.rest().is_empty()).await;
         }
         if self.is_running() {
-            let asked = match self.role {
-                // PostgreSQL's fast shutdown; SIGTERM would wait for every connection.
-                Role::Books => kill_process(pid, Signal::INT),
-                _ => kill_process_group(pid, Signal::TERM),
-            };
-            if let Err(error) = asked
-                && self.is_running()
-            {
-                return Err(error).with_context(|| format!("cannot end {}", self.name));
-            }
-            if !self.gone_within(self.role.grace()).await {
-                // An error says that it has just ended.
-                kill_process_group(pid, Signal::KILL).ok();
-                anyhow::ensure!(
-                    self.gone_within(KILLED).await,
-                    "{} (pid {}) is still there after SIGKILL",
-                    self.name,
-                    self.pid
-                );
-            }
-        }
-        // What is left in its group was started by it.
-        if stat(self.pid).is_none_or(|(_, started)| started == self.started) {
+            let pid = Pid::from_raw(self.pid).context("not a process id")?;
+            // An error says that it has just ended.
             kill_process_group(pid, Signal::KILL).ok();
         }
+        signal(&self.rest(), Signal::KILL);
+        anyhow::ensure!(
+            within(KILLED, || !self.has_any_running()).await,
+            "{} (pid {}) is still there after SIGKILL",
+            self.name,
+            self.pid
+        );
         Ok(())
     }
 
-    async fn gone_within(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        while self.is_running() {
-            if Instant::now() >= deadline {
-                return false;
+    fn ask_to_end(&self) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.pid).context("not a process id")?;
+        let asked = match self.role {
+            // PostgreSQL's fast shutdown; SIGTERM would wait for every connection.
+            Role::Books => kill_process(pid, Signal::INT),
+            _ => kill_process_group(pid, Signal::TERM),
+        };
+        match asked {
+            Err(error) if self.is_running() => {
+                Err(error).with_context(|| format!("cannot end {}", self.name))
             }
-            tokio::time::sleep(LOOK).await;
+            _ => Ok(()),
         }
-        true
     }
 
     /// The end of its output.
@@ -182,15 +198,23 @@ impl Child {
     }
 }
 
-/// State letter and start time of a process, from `/proc`.
-fn stat(pid: i32) -> Option<(char, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
+/// Errors say that one has just ended.
+fn signal(processes: &[Pid], signal: Signal) {
+    for process in processes {
+        kill_process(*process, signal).ok();
+    }
+}
+
+/// Whether it `is_so` before the patience is over.
+async fn within(patience: Duration, is_so: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while !is_so() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -201,7 +225,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.arg("-c").arg(script);
-        let child = Child::spawn(role, "script", command, &folder.path().join("log")).unwrap();
+        let log = folder.path().join("log");
+        let child = Child::spawn(role, "script", command, &log, folder.path()).unwrap();
         (folder, child)
     }
 
@@ -225,18 +250,40 @@ mod tests {
         assert!(child.is_running());
         child.end().await.unwrap();
         assert!(!child.is_running());
-        let left = stat(grandchild).is_some_and(|(state, _)| state != 'Z');
-        assert!(!left, "the grandchild still runs");
+        assert!(!runs(grandchild), "the grandchild still runs");
+    }
+
+    fn runs(pid: i32) -> bool {
+        Stat::of(pid).is_some_and(|stat| stat.runs())
+    }
+
+    /// Waits for the end of a leader, as whoever started it would.
+    fn reap(child: &Child) {
+        let pid = Pid::from_raw(child.pid).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
     }
 
     #[tokio::test]
-    async fn a_group_whose_leader_was_gone_before_is_left_alone() {
-        let (_folder, child) = shell(Role::Gateway, "sleep 600 & echo $!");
+    async fn what_a_leader_that_was_gone_before_has_left_is_ended() {
+        let (_folder, child) = shell(Role::Broker, "sleep 600 & echo $!");
         let left = printed(&child).await;
-        let pid = Pid::from_raw(child.pid).unwrap();
-        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        reap(&child);
+        assert!(!child.is_running() && child.has_any_running());
         child.end().await.unwrap();
-        let runs = stat(left).is_some_and(|(state, _)| state != 'Z');
+        assert!(!runs(left), "the broker survives its shell");
+        assert!(!child.has_any_running());
+    }
+
+    #[tokio::test]
+    async fn a_group_of_that_number_without_the_mark_is_left_alone() {
+        let script = format!("env -u {MARKER} sleep 600 & echo $!");
+        let (_folder, child) = shell(Role::Gateway, &script);
+        let left = printed(&child).await;
+        reap(&child);
+        // The mark goes with the change from the shell to `sleep`.
+        assert!(within(KILLED, || !child.has_any_running()).await);
+        child.end().await.unwrap();
+        let runs = runs(left);
         kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
         assert!(runs, "somebody's process was killed");
     }

@@ -37,7 +37,10 @@ pub async fn down(folder: &Path, purge: bool) -> anyhow::Result<Down> {
     let stopped = match State::load(folder)? {
         None => Down::Nothing,
         Some(state) => {
-            let running = state.processes.iter().filter(|child| child.is_running());
+            let running = state
+                .processes
+                .iter()
+                .filter(|child| child.has_any_running());
             let count = running.count();
             end_all(&state.processes).await?;
             if count == 0 {

@@ -1,13 +1,17 @@
-//! Which ports and files the cluster of a folder has. The ports are kept over a stop, so that a
-//! notification's address stays the same, as long as nobody else has taken one.
+//! Which ports, passwords and files the cluster of a folder has. The ports are kept over a stop, so
+//! that a notification's address stays the same, as long as nobody else has taken one; the passwords
+//! always, because the servers' data go by them.
 
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::ports;
+use super::passwords::{BROKER_USER, Passwords};
+use super::{ports, private};
 use crate::demo::body::{Ipn, RECEIVER_EMAIL, RECEIVER_ID};
 
 /// The file that a plan is kept in; where it is, `up` has been.
@@ -31,7 +35,7 @@ pub struct Instances {
     pub fulfiller: u16,
 }
 
-/// Every port, all on 127.0.0.1.
+/// Every port, all on 127.0.0.1, and who may log in there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// RabbitMQ: AMQP.
@@ -56,10 +60,13 @@ pub struct Plan {
     pub verifier: Vec<u16>,
     /// The admin listener of each fulfiller.
     pub fulfiller: Vec<u16>,
+    /// Of the servers.
+    #[serde(default)]
+    pub(super) passwords: Passwords,
 }
 
 impl Plan {
-    /// Free ports for everything.
+    /// Free ports for everything, and new passwords.
     ///
     /// # Errors
     /// When none are free.
@@ -77,22 +84,55 @@ impl Plan {
             ingest_admin: many(instances.ingest)?,
             verifier: many(instances.verifier)?,
             fulfiller: many(instances.fulfiller)?,
+            passwords: Passwords::fresh(),
         })
     }
 
-    /// The plan of `folder` if it has one that still fits, else a fresh one, which is kept.
+    /// The plan of `folder` if it has one that still fits, else one with fresh ports and the passwords
+    /// that the folder has, which is kept.
+    ///
+    /// # Errors
+    /// When there is a plan that cannot be read, or one without passwords.
     pub(super) fn of(folder: &Path, instances: Instances) -> anyhow::Result<Self> {
-        let file = folder.join(PLAN);
-        let kept = fs::read(&file)
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Self>(&text).ok())
-            .filter(|plan| plan.has(instances) && plan.ports().all(ports::is_free));
-        if let Some(kept) = kept {
-            return Ok(kept);
+        let kept = Self::read(folder)?;
+        if let Some(kept) = &kept {
+            kept.must_have_passwords(folder)?;
+            if kept.has(instances) && kept.ports().all(ports::is_free) {
+                return Ok(kept.clone());
+            }
         }
-        let fresh = Self::fresh(instances)?;
-        fs::write(&file, serde_json::to_vec_pretty(&fresh)?)?;
+        let mut fresh = Self::fresh(instances)?;
+        if let Some(kept) = kept {
+            fresh.passwords = kept.passwords;
+        }
+        private::write(&folder.join(PLAN), serde_json::to_vec_pretty(&fresh)?)?;
         Ok(fresh)
+    }
+
+    fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let file = folder.join(PLAN);
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", file.display()));
+            }
+        };
+        // Not made anew: the passwords that the servers' data go by stand there.
+        serde_json::from_slice(&text)
+            .map(Some)
+            .with_context(|| format!("{} was not written by `quittance up`", file.display()))
+    }
+
+    /// A folder of an older build has data that everybody on the machine may log in to.
+    pub(super) fn must_have_passwords(&self, folder: &Path) -> anyhow::Result<()> {
+        let folder = folder.display();
+        ensure!(
+            self.passwords.are_set(),
+            "{folder} was made by an older `quittance up`, whose servers have no passwords: choose \
+             another --dir, or remove this one and its data with `quittance down --purge --dir {folder}`"
+        );
+        Ok(())
     }
 
     fn has(&self, instances: Instances) -> bool {
@@ -132,14 +172,15 @@ impl Plan {
         format!("http://{}/", at(self.sandbox))
     }
 
-    /// The URL of the broker's HTTP API.
-    pub fn management_url(&self) -> String {
-        format!("http://guest:guest@{}", at(self.management))
+    /// The URL of the broker's HTTP API, with the password.
+    pub(super) fn management_url(&self) -> String {
+        let password = &self.passwords.broker;
+        format!("http://{BROKER_USER}:{password}@{}", at(self.management))
     }
 
-    /// The URL of Redis.
-    pub fn redis_url(&self) -> String {
-        format!("redis://{}", at(self.redis))
+    /// The URL of Redis, with the password.
+    pub(super) fn redis_url(&self) -> String {
+        format!("redis://:{}@{}", self.passwords.claims, at(self.redis))
     }
 
     /// The settings that every process of the cluster shares.
@@ -151,11 +192,11 @@ impl Plan {
         Ok(format!(
             r#"# Written by `quittance up`, anew at every start: changes here are lost.
 engine = "cluster"
-shop_database = "postgres://postgres@{postgres}/quittance"
+shop_database = "postgres://postgres:{books}@{postgres}/quittance"
 shutdown_grace = "10s"
 
 [cluster]
-amqp_url = "amqp://guest:guest@{amqp}/%2f"
+amqp_url = "amqp://{BROKER_USER}:{broker}@{amqp}/%2f"
 redis_url = "{redis}"
 management_url = "{management}"
 
@@ -182,6 +223,8 @@ receivers = ["{RECEIVER_ID}", "{RECEIVER_EMAIL}"]
 postback_url = "{webscr}"
 pdt_url = "{webscr}"
 "#,
+            books = self.passwords.books,
+            broker = self.passwords.broker,
             postgres = at(self.postgres),
             amqp = at(self.amqp),
             redis = self.redis_url(),
@@ -248,6 +291,25 @@ mod tests {
         let other = Plan::of(folder.path(), TWO).unwrap();
         assert_ne!(other.redis, plan.redis);
         let more = Instances { verifier: 3, ..TWO };
-        assert_eq!(Plan::of(folder.path(), more).unwrap().verifier.len(), 3);
+        let more = Plan::of(folder.path(), more).unwrap();
+        assert_eq!(more.verifier.len(), 3);
+        assert_eq!(more.passwords, plan.passwords, "the data go by them");
+    }
+
+    #[test]
+    fn a_plan_without_passwords_or_that_cannot_be_read_is_refused_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(PLAN);
+        let mut older = serde_json::to_value(Plan::fresh(TWO).unwrap()).unwrap();
+        older.as_object_mut().unwrap().remove("passwords");
+        for (text, told) in [
+            (older.to_string(), "--purge"),
+            ("{".to_owned(), "not written"),
+        ] {
+            fs::write(&file, &text).unwrap();
+            let error = Plan::of(folder.path(), TWO).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
     }
 }

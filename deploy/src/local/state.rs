@@ -2,7 +2,7 @@
 //! even when `up` was killed half-way.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::child::Child;
 use super::plan::Plan;
+use super::private;
 
 const FILE: &str = "state.json";
 /// What is locked; empty.
@@ -59,11 +60,7 @@ impl State {
 
     /// Writes it, all or nothing.
     pub(super) fn save(&self, folder: &Path) -> anyhow::Result<()> {
-        let (file, new) = (folder.join(FILE), folder.join("state.json.new"));
-        let mut out = File::create(&new)?;
-        out.write_all(&serde_json::to_vec_pretty(self)?)?;
-        out.sync_all()?;
-        fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))
+        private::write(&folder.join(FILE), serde_json::to_vec_pretty(self)?)
     }
 
     /// Nothing runs in `folder` any more.

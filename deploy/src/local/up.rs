@@ -1,5 +1,5 @@
-//! Starting everything, in the order in which it needs each other; a failure stops what was
-//! started before.
+//! Starting everything, or what has ended of it, in the order in which it needs each other; a failure
+//! stops what was started.
 
 mod starter;
 
@@ -17,6 +17,7 @@ use super::child::Child;
 use super::down;
 use super::packages::Packages;
 use super::plan::{Instances, PLAN, Plan};
+use super::private;
 use super::state::{LOCK, Lock, State};
 use starter::Starter;
 
@@ -28,14 +29,18 @@ const ASK: Duration = Duration::from_secs(2);
 pub enum Up {
     /// Everything was started and is ready.
     Started(State),
-    /// It was started before.
+    /// It was started before; what had ended of it, by name, was started again, and all is ready.
+    Again(State, Vec<String>),
+    /// It was started before, and all of it runs.
     Before(State),
 }
 
-/// Starts the cluster of `folder`, telling each step to `tell`, unless `stop` resolves before.
+/// Starts the cluster of `folder`, telling each step to `tell`, unless `stop` resolves before. Of one
+/// that runs, what has ended is started again under its name and ports, however many of each are asked
+/// for now.
 ///
 /// # Errors
-/// Missing packages, or a part that does not start; then nothing runs.
+/// Missing packages, or a part that does not start; then nothing runs that did not before.
 pub async fn up(
     folder: &Path,
     instances: Instances,
@@ -46,23 +51,32 @@ pub async fn up(
     let programs = Programs::beside_this()?;
     let folder = prepare(folder)?;
     let _lock = Lock::take(&folder)?;
-    if let Some(state) = State::load(&folder)? {
-        if state.complete && state.processes.iter().any(Child::is_running) {
-            return Ok(Up::Before(state));
+    let before = State::load(&folder)?;
+    let state = match before {
+        Some(state) if state.complete && state.processes.iter().any(Child::is_running) => {
+            if state.processes.iter().all(Child::is_running) {
+                return Ok(Up::Before(state));
+            }
+            state.plan.must_have_passwords(&folder)?;
+            state
         }
         // Left over by a start that was killed, or by nothing at all.
-        down::end_all(&state.processes).await?;
-        State::forget(&folder)?;
-    }
-    let plan = Plan::of(&folder, instances)?;
+        before => {
+            down::end_all(&before.map_or_else(Vec::new, |state| state.processes)).await?;
+            State::forget(&folder)?;
+            State::new(Plan::of(&folder, instances)?)
+        }
+    };
+    let is_again = state.complete;
     furnish(&folder)?;
     let mut starter = Starter {
-        state: State::new(plan),
+        state,
         folder,
         packages,
         programs,
         client: quittance_common::http::client(ASK, ASK)?,
         tell,
+        started: Vec::new(),
     };
     let started = tokio::select! {
         started = starter.start() => started,
@@ -70,13 +84,20 @@ pub async fn up(
     };
     if let Err(error) = started {
         tell("stopping what was started");
-        down::end_all(&starter.state.processes).await?;
-        State::forget(&starter.folder)?;
+        down::end_all(&starter.started).await?;
+        if !is_again {
+            State::forget(&starter.folder)?;
+        }
         return Err(error);
     }
     starter.state.complete = true;
     starter.state.save(&starter.folder)?;
-    Ok(Up::Started(starter.state))
+    Ok(if is_again {
+        let names = starter.started.into_iter().map(|child| child.name);
+        Up::Again(starter.state, names.collect())
+    } else {
+        Up::Started(starter.state)
+    })
 }
 
 /// Our own binaries.
@@ -155,32 +176,35 @@ fn prepare(folder: &Path) -> anyhow::Result<PathBuf> {
             );
         }
     }
-    // Also of one that was there: the passwords of the servers are known to everybody.
+    // Also of one that was there: passwords and mail are in it.
     fs::set_permissions(&folder, fs::Permissions::from_mode(mode()))?;
     Ok(folder)
 }
 
-/// Whether `up` has been there, or nobody. A start that was killed at once leaves the lock.
+/// Whether `up` has been there, or nobody. A start that was killed at once leaves the lock, and perhaps
+/// half a plan.
 fn is_ours(folder: &Path) -> anyhow::Result<bool> {
     if folder.join(PLAN).is_file() {
         return Ok(true);
     }
+    let half = private::unfinished(Path::new(PLAN));
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() != LOCK || entry.metadata()?.len() > 0 {
+        let is_lock = entry.file_name() == LOCK && entry.metadata()?.len() == 0;
+        if !is_lock && Path::new(&entry.file_name()) != half {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// The folders of the servers. After the plan is written, so that a folder with data is one with a
-/// plan.
+/// The folders of logs, mail and the servers, each its owner's alone. After the plan is written, so that
+/// a folder with data is one with a plan.
 fn furnish(folder: &Path) -> anyhow::Result<()> {
-    for name in ["logs", "rabbitmq", "redis", "postgres"] {
+    for name in ["logs", "mail", "rabbitmq", "redis", "postgres"] {
         fs::DirBuilder::new()
             .recursive(true)
-            .mode(mode())
+            .mode(0o700)
             .create(folder.join(name))?;
     }
     Ok(())

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use quittance_common::settings::Credential;
+use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 
 use super::{Finding, Severity};
@@ -26,7 +27,7 @@ const NEEDED: [(&str, &str, &str); 2] = [
 ];
 
 /// Looks at a Redis that can be reached; says so when it cannot.
-pub(super) async fn check(url: &SecretString) -> Vec<Finding> {
+pub(super) async fn check(url: &Credential) -> Vec<Finding> {
     match timeout(TIMEOUT, read(url)).await {
         Ok(Ok(found)) => judge(&found),
         // The error's kind only: its text may quote the URL.
@@ -40,8 +41,8 @@ fn unchecked(why: &str) -> Finding {
     Finding::new(Severity::Unchecked, "redis", text)
 }
 
-async fn read(url: &SecretString) -> redis::RedisResult<BTreeMap<String, String>> {
-    let client = redis::Client::open(url.expose_secret())?;
+async fn read(url: &Credential) -> redis::RedisResult<BTreeMap<String, String>> {
+    let client = redis::Client::open(url.now().expose_secret())?;
     let mut connection = client.get_multiplexed_async_connection().await?;
     let mut found = BTreeMap::new();
     for (key, _, _) in NEEDED {
@@ -87,7 +88,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_redis_that_cannot_be_reached_is_unchecked_and_its_password_is_not_shown() {
-        let url = SecretString::from("redis://:hunter2@127.0.0.1:1");
+        let url = Credential::from("redis://:hunter2@127.0.0.1:1");
         let findings = check(&url).await;
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].severity, Severity::Unchecked);

@@ -8,6 +8,7 @@ use quittance_common::ids::Reason;
 use quittance_common::message::Message;
 use quittance_common::settings::mistake::{Mistake, Origin};
 use quittance_common::settings::{NotifyDriver, Settings, SettingsErrors, StockDriver};
+use quittance_common::telemetry::step::{Step, StepName};
 use serde_json::json;
 
 use crate::announcement::{Announcement, News};
@@ -119,6 +120,28 @@ impl Outlets {
         message: &Message,
         announcement: &Announcement,
     ) -> Result<Sent, Unsent> {
+        let mut step = Step::within(message, StepName::Send);
+        // Whoever is posted to goes on from here.
+        let trace = step.context().map(|context| context.to_string());
+        let sent = self
+            .hand_over(message, announcement, trace.as_deref())
+            .await;
+        let outcome = match &sent {
+            Ok(Sent::Done) => "sent",
+            Ok(Sent::Skipped(_)) => "skipped",
+            Err(Unsent::Unwritten { .. }) => "unwritten",
+            Err(Unsent::Untaken(_)) => "not_taken",
+        };
+        step.ended(outcome, sent.is_ok());
+        sent
+    }
+
+    async fn hand_over(
+        &self,
+        message: &Message,
+        announcement: &Announcement,
+        trace: Option<&str>,
+    ) -> Result<Sent, Unsent> {
         let news = &announcement.news;
         if matches!(news, News::Stock { .. }) {
             let Some(hook) = &self.stock else {
@@ -127,10 +150,10 @@ impl Outlets {
                     detail: "a stock request, but stock.driver is not \"http\" here".to_owned(),
                 });
             };
-            return post(hook, message, announcement).await;
+            return post(hook, message, announcement, trace).await;
         }
         match &self.channel {
-            Channel::Http(hook) => post(hook, message, announcement).await,
+            Channel::Http(hook) => post(hook, message, announcement, trace).await,
             Channel::Mail {
                 mailer,
                 templates,
@@ -200,6 +223,7 @@ async fn post(
     hook: &Webhook,
     message: &Message,
     announcement: &Announcement,
+    trace: Option<&str>,
 ) -> Result<Sent, Unsent> {
     // The same at every attempt: a repeat has the same bytes.
     let at = message.headers.received_at.unwrap_or(message.timestamp);
@@ -211,7 +235,6 @@ async fn post(
         "data": announcement,
     });
     let body = body.to_string().into_bytes();
-    let trace = message.headers.traceparent.as_deref();
     match hook
         .post(announcement.message_id(), clock::now(), trace, body)
         .await

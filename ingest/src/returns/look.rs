@@ -13,14 +13,18 @@ use quittance_common::gateway::paypal::pdt::{self, Answer, FailCode};
 use quittance_common::gateway::{Reply, Request};
 use quittance_common::ids::{AccountId, Reason};
 use quittance_common::lookups::{Begun, KeptAnswer, Look, LookupError, LookupKey, Lookups};
+use quittance_common::message::Message;
 use quittance_common::settings::{Account, Settings};
+use quittance_common::telemetry::hop::Hop;
+use quittance_common::trace::TraceContext;
 use quittance_common::{clock, http};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 pub use self::outcome::Outcome;
-use crate::accept::{self, Route};
+use crate::accept::{self, Refusal, Route};
 use crate::http::Publish;
 use crate::metrics::IngestMetrics;
 use crate::receipt;
@@ -96,8 +100,14 @@ impl Looker {
         self.tasks.wait().await;
     }
 
-    /// What the gateway has to say about `key`, as far as it is known within the patience.
-    pub async fn look(&self, key: &LookupKey, account: &Account) -> Heard {
+    /// What the gateway has to say about `key`, as far as it is known within the patience. What comes
+    /// of it goes on in the trace that the visit is a part of, if any.
+    pub async fn look(
+        &self,
+        key: &LookupKey,
+        account: &Account,
+        visit: Option<TraceContext>,
+    ) -> Heard {
         let Some(request) = pdt::request(&key.token, account) else {
             return Heard::default();
         };
@@ -110,7 +120,7 @@ impl Looker {
             // Before the look-up is begun: what is begun counts, and whoever then could not ask would
             // have used one up for nothing.
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-                match self.in_a_crowd(key, deadline).await {
+                match self.in_a_crowd(key, deadline, visit).await {
                     Some(heard) => return heard,
                     None => continue,
                 }
@@ -120,9 +130,9 @@ impl Looker {
                 Err(error) => return self.store_away(&error),
             };
             match begun {
-                Begun::Known(answer) => return self.cached(key, answer),
+                Begun::Known(answer) => return self.cached(key, answer, visit),
                 Begun::Ask { number } => {
-                    let asking = self.clone().ask(key.clone(), request, look, permit);
+                    let asking = self.clone().ask(key.clone(), request, look, visit, permit);
                     let task = self.tasks.spawn(asking);
                     let asked = tokio::time::timeout_at(deadline, task).await;
                     return Heard {
@@ -146,10 +156,15 @@ impl Looker {
 
     /// What there is to hear while as many look-ups as may be are in flight: an answer that is
     /// there, or nothing when the patience has ended. `None`: try again.
-    async fn in_a_crowd(&self, key: &LookupKey, deadline: Instant) -> Option<Heard> {
+    async fn in_a_crowd(
+        &self,
+        key: &LookupKey,
+        deadline: Instant,
+        visit: Option<TraceContext>,
+    ) -> Option<Heard> {
         match self.lookups.known(key).await {
             Err(error) => Some(self.store_away(&error)),
-            Ok(Some(answer)) => Some(self.cached(key, answer)),
+            Ok(Some(answer)) => Some(self.cached(key, answer, visit)),
             Ok(None) if Instant::now() < deadline => {
                 tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
                 None
@@ -161,9 +176,9 @@ impl Looker {
         }
     }
 
-    fn cached(&self, key: &LookupKey, answer: KeptAnswer) -> Heard {
+    fn cached(&self, key: &LookupKey, answer: KeptAnswer, visit: Option<TraceContext>) -> Heard {
         self.count(Outcome::Cached);
-        self.submit_late(key, &answer);
+        self.submit_late(key, &answer, visit);
         Heard {
             answer: Some(answer),
             first: false,
@@ -183,6 +198,7 @@ impl Looker {
         key: LookupKey,
         request: Request,
         mut look: Look,
+        visit: Option<TraceContext>,
         _permit: OwnedSemaphorePermit,
     ) -> KeptAnswer {
         let mut answer = self.ask_once(&key, &request).await;
@@ -196,7 +212,7 @@ impl Looker {
                 }
             }
         }
-        let answer = self.submitted(&key, answer).await;
+        let answer = self.submitted(&key, answer, visit).await;
         if let Err(error) = self.lookups.finish(&key, &answer).await {
             tracing::warn!(%error, "an answer could not be kept");
         }
@@ -261,7 +277,12 @@ impl Looker {
     }
 
     /// Submits the evidence of a success that is not submitted yet.
-    async fn submitted(&self, key: &LookupKey, answer: KeptAnswer) -> KeptAnswer {
+    async fn submitted(
+        &self,
+        key: &LookupKey,
+        answer: KeptAnswer,
+        visit: Option<TraceContext>,
+    ) -> KeptAnswer {
         let KeptAnswer::Success {
             evidence,
             submitted: false,
@@ -277,32 +298,39 @@ impl Looker {
             gateway: key.gateway,
             account: key.account.clone(),
         };
-        let message = accept::evidence(&name, route, body, clock::now());
-        let id = message.id;
-        let publishing = tokio::time::timeout(self.confirm_timeout, (self.publish)(message));
-        let submitted = match publishing.await {
-            Ok(Ok(())) => {
-                tracing::debug!(message.id = %id, "evidence submitted");
-                true
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(message.id = %id, %error, "evidence is not durable; tried again at the next visit");
-                false
-            }
-            Err(_elapsed) => {
-                tracing::warn!(message.id = %id, "evidence was not confirmed; tried again at the next visit");
-                false
-            }
-        };
+        let message = accept::evidence(&name, route, body, clock::now(), visit);
+        let mut hop = Hop::taken_in(&message, visit);
+        let log_span = hop.log_span();
+        let published = self.make_durable(message).instrument(log_span).await;
+        hop.ended(published.map_or_else(Refusal::as_label, |()| "accepted"));
+        let submitted = published.is_ok();
         KeptAnswer::Success {
             evidence,
             submitted,
         }
     }
 
+    async fn make_durable(&self, message: Message) -> Result<(), Refusal> {
+        let id = message.id;
+        let publishing = tokio::time::timeout(self.confirm_timeout, (self.publish)(message));
+        match publishing.await {
+            Ok(Ok(())) => {
+                tracing::debug!(message.id = %id, "evidence submitted");
+                return Ok(());
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(message.id = %id, %error, "evidence is not durable; tried again at the next visit");
+            }
+            Err(_elapsed) => {
+                tracing::warn!(message.id = %id, "evidence was not confirmed; tried again at the next visit");
+            }
+        }
+        Err(Refusal::NotDurable)
+    }
+
     /// Makes up, beside the page, for a broker that was away when the gateway answered. The id is
     /// the same, so that doing it twice is as good as once.
-    fn submit_late(&self, key: &LookupKey, answer: &KeptAnswer) {
+    fn submit_late(&self, key: &LookupKey, answer: &KeptAnswer, visit: Option<TraceContext>) {
         if !matches!(
             answer,
             KeptAnswer::Success {
@@ -317,7 +345,7 @@ impl Looker {
             let Ok(_permit) = this.permits.try_acquire() else {
                 return;
             };
-            let answer = this.submitted(&key, answer).await;
+            let answer = this.submitted(&key, answer, visit).await;
             if matches!(
                 answer,
                 KeptAnswer::Success {

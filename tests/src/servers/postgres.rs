@@ -1,6 +1,5 @@
 //! A private PostgreSQL.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -25,6 +24,8 @@ const BOOT: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Databases {
     address: SocketAddr,
+    /// With a colon; empty where everybody is let in.
+    password: String,
 }
 
 impl Databases {
@@ -51,7 +52,8 @@ impl Databases {
     }
 
     fn url_of(&self, database: &str) -> String {
-        format!("postgres://postgres@{}/{database}", self.address)
+        let Self { address, password } = self;
+        format!("postgres://postgres{password}@{address}/{database}")
     }
 
     async fn answers(&self) -> bool {
@@ -81,11 +83,23 @@ impl Postgres {
     pub async fn start() -> anyhow::Result<Self> {
         let folder = super::folder("quittance-postgres-")?;
         let cluster = Cluster::new(folder.path(), &packages::postgres()?)?;
+        Self::start_as(folder, cluster, String::new()).await
+    }
+
+    /// The same where everybody needs a password; the superuser's is this.
+    pub async fn start_with_password(password: &str) -> anyhow::Result<Self> {
+        let folder = super::folder("quittance-postgres-")?;
+        let cluster = Cluster::new(folder.path(), &packages::postgres()?)?.with_password(password);
+        Self::start_as(folder, cluster, format!(":{password}")).await
+    }
+
+    async fn start_as(folder: TempDir, cluster: Cluster, password: String) -> anyhow::Result<Self> {
         let initialised = cluster.clone();
         tokio::task::spawn_blocking(move || initialised.initialise()).await??;
         let place = Place { folder, cluster };
         let databases = Databases {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?)),
+            password,
         };
         let daemon = place.spawn(databases.address)?;
         let mut started = Self {
@@ -102,7 +116,8 @@ impl Postgres {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         if let Ok(url) = std::env::var(POSTGRES_URL) {
             let address = address(POSTGRES_URL, &url)?;
-            return Ok(Databases { address });
+            let password = String::new();
+            return Ok(Databases { address, password });
         }
         let server = SHARED.get_or_try_init(Self::start).await?;
         Ok(server.databases.clone())
@@ -127,13 +142,9 @@ impl Postgres {
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.daemon.kill().await?;
         // They notice a little later, and a new server refuses to start beside them.
-        let data = self.place.cluster.data();
+        let cluster = &self.place.cluster;
         eventually("PostgreSQL's children end", BOOT, async || {
-            let mut processes = fs::read_dir("/proc").ok()?.flatten();
-            let left = processes.any(|process| {
-                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == data)
-            });
-            (!left).then_some(())
+            (!cluster.has_processes()).then_some(())
         })
         .await
     }

@@ -109,7 +109,7 @@ impl Redis {
 }
 
 fn spawn(folder: &TempDir, address: SocketAddr) -> anyhow::Result<Daemon> {
-    let command = local::servers::redis::server(&packages::redis()?, address, folder.path());
+    let command = local::servers::redis::server(&packages::redis()?, address, folder.path(), None);
     let log = folder.path().join("redis.log");
     Daemon::spawn("Redis", command, &log, Signal::KILL)
 }

@@ -23,7 +23,7 @@ const MANY: usize = 600;
 
 async fn engine(amqp_url: &str) -> anyhow::Result<Queues> {
     let settings = ClusterSettings {
-        amqp_urls: vec![amqp_url.into()],
+        amqp_url: amqp_url.into(),
         redis_url: "redis://127.0.0.1:1".into(),
         management_url: None,
         publish_channels: 32,

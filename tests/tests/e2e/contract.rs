@@ -51,7 +51,7 @@ async fn the_embedded_claims_keep_the_contract() -> anyhow::Result<()> {
 async fn rabbitmq_keeps_the_contract() -> anyhow::Result<()> {
     let url = servers::RabbitMq::shared().await?.vhost("contract").await?;
     let settings = ClusterSettings {
-        amqp_urls: vec![url.into()],
+        amqp_url: url.into(),
         redis_url: String::new().into(),
         management_url: None,
         publish_channels: 4,

@@ -2,6 +2,7 @@
 //! would, by the command line alone.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -9,9 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use quittance_tests::daemon::RUN_FOLDER;
-use quittance_tests::{eventually, ports, process};
+use quittance_tests::{eventually, http, ports, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::error::DatabaseError;
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -184,8 +187,104 @@ fn planned_ports(dir: &Path) -> anyhow::Result<Vec<u16>> {
     numbers.map(|port| Ok(u16::try_from(port)?)).collect()
 }
 
+/// `up` again: what has ended is started again, and the rest left as it is. The rows now.
+async fn made_whole(local: &Local, up: &[Value], victims: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let told = local.done(&["up", "--dir", "cluster"]).await?;
+    local.note()?;
+    assert!(told.starts_with("Started again: "), "{told}");
+    let whole = rows(
+        &local
+            .done(&["status", "--dir", "cluster", "--json"])
+            .await?,
+    )?;
+    for (before, after) in up.iter().zip(&whole) {
+        let name = before["name"].as_str().context("a name")?;
+        assert_eq!(before["listens"], after["listens"], "{name}");
+        let is_new = before["pid"] != after["pid"];
+        assert_eq!(is_new, victims.contains(&name), "{name}");
+        assert_eq!(
+            told.lines().next().is_some_and(|line| line.contains(name)),
+            is_new
+        );
+    }
+    Ok(whole)
+}
+
+/// `SIGKILL` to that very process.
+fn kill(up: &[Value], name: &str) -> anyhow::Result<()> {
+    let pid = row(up, name)?["pid"].as_i64().context("a pid")?;
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("a pid")?;
+    Ok(kill_process(pid, Signal::KILL)?)
+}
+
+/// Everybody on the machine reaches the servers' ports, and reads command lines.
+async fn nobody_logs_in_without_a_password(local: &Local) -> anyhow::Result<()> {
+    let plan: Value = serde_json::from_slice(&fs::read(local.dir().join("plan.json"))?)?;
+    let port = |name: &str| plan[name].as_u64().context("a port");
+
+    for user in ["", "guest:guest@", "quittance:guest@"] {
+        let url = format!("amqp://{user}127.0.0.1:{}/%2f", port("amqp")?);
+        let logged_in = lapin::Connection::connect(&url, lapin::ConnectionProperties::default());
+        assert!(logged_in.await.is_err(), "RabbitMQ lets {user} in");
+    }
+    let api = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port("management")?)?));
+    assert_eq!(
+        http::once(api, "GET", "/api/overview", "", b"")
+            .await?
+            .status,
+        401
+    );
+    let redis = redis::Client::open(format!("redis://127.0.0.1:{}", port("redis")?))?;
+    let asked = async {
+        let mut connection = redis.get_multiplexed_async_connection().await?;
+        redis::cmd("PING")
+            .query_async::<String>(&mut connection)
+            .await
+    };
+    assert!(asked.await.is_err(), "Redis lets everybody in");
+    for database in ["postgres", "quittance"] {
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/{database}",
+            port("postgres")?
+        );
+        let error = PgConnection::connect(&url)
+            .await
+            .err()
+            .context("PostgreSQL lets everybody in")?;
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("28P01"), "{error}");
+    }
+
+    let mut shown = processes_of(&local.dir()).join("\n");
+    for form in [
+        &["status", "--dir", "cluster"][..],
+        &["status", "--dir", "cluster", "--json"],
+    ] {
+        shown += &local.done(form).await?;
+    }
+    let passwords = plan["passwords"].as_object().context("passwords")?;
+    assert_eq!(passwords.len(), 3);
+    for password in passwords.values() {
+        let password = password.as_str().context("a password")?;
+        assert!(
+            password.len() == 32 && !shown.contains(password),
+            "a password is shown"
+        );
+    }
+    for name in [
+        "plan.json",
+        "state.json",
+        "quittance.toml",
+        "logs/ingest-1.log",
+    ] {
+        let mode = fs::metadata(local.dir().join(name))?.permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others may read {name}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
-async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_broker()
+async fn up_fulfils_loses_parts_starts_them_again_and_down_leaves_nothing_own_broker()
 -> anyhow::Result<()> {
     let local = Local::new()?;
     let up = local.up().await?;
@@ -200,6 +299,7 @@ async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_bro
     ] {
         row(&up, name)?;
     }
+    nobody_logs_in_without_a_password(&local).await?;
     let to = |name: &str| -> anyhow::Result<String> {
         let text = row(&up, name)?["listens"].as_str().context("a URL")?;
         Ok(text.to_owned())
@@ -209,10 +309,9 @@ async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_bro
     local.fulfilled("LOCALFIRST").await?;
     local.fulfilled("LOCALSECOND").await?;
 
-    for victim in ["ingest-1", "verifier-1", "fulfiller-2"] {
-        let pid = row(&up, victim)?["pid"].as_i64().context("a pid")?;
-        let pid = Pid::from_raw(i32::try_from(pid)?).context("a pid")?;
-        kill_process(pid, Signal::KILL)?;
+    let mut victims = vec!["ingest-1", "verifier-1", "fulfiller-2"];
+    for victim in &victims {
+        kill(&up, victim)?;
     }
     for number in 0..4 {
         let txn = format!("LOCALAFTER{number}");
@@ -220,15 +319,24 @@ async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_bro
         local.fulfilled(&txn).await?;
     }
 
-    let again = local.run(&["up", "--dir", "cluster"]).await?;
-    let told = String::from_utf8(again.stdout)?;
-    assert!(told.starts_with("It runs already in cluster."), "{told}");
-    assert_eq!(again.status.code(), Some(1), "something has ended");
     let status = local.run(&["status", "--dir", "cluster", "--json"]).await?;
+    assert_eq!(status.status.code(), Some(1), "something has ended");
     let status = rows(std::str::from_utf8(&status.stdout)?)?;
     let gone: Vec<&Value> = status.iter().filter(|row| row["state"] == "gone").collect();
     assert_eq!(gone.len(), 3, "{gone:?}");
 
+    // Of RabbitMQ only the shell that waits for the broker.
+    for victim in ["rabbitmq", "redis", "postgresql"] {
+        kill(&up, victim)?;
+        victims.push(victim);
+    }
+    let whole = made_whole(&local, &up, &victims).await?;
+    let again = local.done(&["up", "--dir", "cluster"]).await?;
+    assert!(again.starts_with("It runs already in cluster."), "{again}");
+    local.send(&up, &to("ingest-1")?, "LOCALWHOLE").await?;
+    local.fulfilled("LOCALWHOLE").await?;
+
+    kill(&whole, "rabbitmq")?;
     let listening = planned_ports(&local.dir())?;
     local.done(&["down", "--dir", "cluster"]).await?;
     assert_eq!(processes_of(&local.dir()), Vec::<String>::new());
@@ -243,9 +351,9 @@ async fn up_fulfils_loses_an_instance_fulfils_on_and_down_leaves_nothing_own_bro
         row(&back, "ingest-1")?["listens"],
         row(&up, "ingest-1")?["listens"]
     );
-    assert_eq!(local.listing(&["payments", "list"]).await?.len(), 6);
+    assert_eq!(local.listing(&["payments", "list"]).await?.len(), 7);
     let stock = local.listing(&["stock", "list"]).await?;
-    assert_eq!(stock[0]["on_hand"], 994, "not stocked up a second time");
+    assert_eq!(stock[0]["on_hand"], 993, "not stocked up a second time");
     local.done(&["down", "--dir", "cluster", "--purge"]).await?;
     assert!(!local.dir().exists());
     assert_eq!(processes_of(&local.dir()), Vec::<String>::new());

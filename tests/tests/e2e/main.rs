@@ -34,6 +34,7 @@ mod receipt;
 mod resolutions;
 mod returns;
 mod rolling;
+mod rotation;
 mod rules;
 mod settings;
 mod shop;

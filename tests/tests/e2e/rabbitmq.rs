@@ -33,7 +33,7 @@ fn names() -> QueueNames {
 
 fn settings(amqp_url: &str, publish_channels: u16) -> ClusterSettings {
     ClusterSettings {
-        amqp_urls: vec![amqp_url.into()],
+        amqp_url: amqp_url.into(),
         redis_url: "redis://127.0.0.1:1".into(),
         management_url: None,
         publish_channels,

@@ -23,7 +23,7 @@ async fn apply_makes_a_bare_broker_pass_the_check_and_a_lost_policy_is_told() {
     let url = broker.vhost("topology").await.unwrap();
     let vhost = url.rsplit('/').next().unwrap().to_owned();
     let settings = ClusterSettings {
-        amqp_urls: vec![url.into()],
+        amqp_url: url.into(),
         redis_url: "redis://127.0.0.1:1".into(),
         management_url: Some(broker.management_url().into()),
         publish_channels: 1,

@@ -222,7 +222,7 @@ async fn spans_of_all_stages_reach_the_collector_at_the_latest_when_the_process_
     ];
     let mut pipeline = start(engine, &shop.start().await?, &more).await?;
     post_traced(&pipeline, &Ipn::payment("TXSPAN", "MUG", 1, "9.90")).await?;
-    shop.heard("TXSPAN").await?;
+    let (heard, _) = shop.heard("TXSPAN").await?;
     pipeline.drained().await?;
     for stage in pipeline.stages() {
         let mut process = pipeline.take(stage)?;
@@ -247,7 +247,27 @@ async fn spans_of_all_stages_reach_the_collector_at_the_latest_when_the_process_
         };
         assert_eq!(span.service, process);
     }
-    for secret in ["buyer@example.net", "TXSPAN", "Jane"] {
+    for (step, stage) in [
+        ("postback", "verify"),
+        ("claim", "verify"),
+        ("books", "fulfil"),
+        ("send", "notify"),
+    ] {
+        let of_trace = |name: &str| {
+            let found = spans
+                .iter()
+                .find(|span| span.trace == TRACE && span.name == name);
+            found.with_context(|| format!("no span {name} among {spans:?}"))
+        };
+        let (step, stage) = (of_trace(step)?, of_trace(stage)?);
+        assert_eq!(step.parent, stage.id, "{} within {}", step.name, stage.name);
+        assert_eq!(step.service, stage.service);
+        if step.name == "send" {
+            let shops = format!("{:016x}", heard.span());
+            assert_eq!(shops, step.id, "the shop goes on from there");
+        }
+    }
+    for secret in ["buyer@example.net", "TXSPAN", "Jane", "webscr"] {
         assert!(!collector.has_seen(secret), "{secret}");
     }
     assert!(collector.has_seen("deployment.environment.name"));

@@ -8,6 +8,7 @@ use quittance_common::ids::Reason;
 use quittance_common::message::Message;
 use quittance_common::notification::{Notification, Proof, RawNotification};
 use quittance_common::settings::Account;
+use quittance_common::telemetry::step::{Step, StepName};
 use tokio::time::Instant;
 
 use super::Verifier;
@@ -31,7 +32,7 @@ impl Verifier {
             AuthPlan::Known(proof) => return Ok(proof),
             AuthPlan::Postback(request) => request,
         };
-        match self.ask(raw, &request).await {
+        match self.ask(raw, &request, message).await {
             Ok(Verdict::Verified(proof)) => Ok(proof),
             Ok(Verdict::Invalid) => {
                 self.metrics.decided(Outcome::Invalid, "");
@@ -89,7 +90,9 @@ impl Verifier {
         &self,
         raw: &RawNotification,
         request: &Request,
+        message: &Message,
     ) -> Result<Verdict, PostbackError> {
+        let mut step = Step::within(message, StepName::Postback);
         let started = Instant::now();
         let asked = self.postback.ask(request).await;
         let verdict = asked.map(|(reply, permit)| {
@@ -111,6 +114,9 @@ impl Verifier {
         };
         if let Some(outcome) = outcome {
             self.metrics.asked(outcome, started.elapsed());
+            step.ended(outcome, outcome == "answered");
+        } else {
+            step.not_done();
         }
         self.metrics.breaker(raw.gateway, self.postback.level());
         verdict

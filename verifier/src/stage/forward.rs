@@ -10,6 +10,7 @@ use quittance_common::ids::Reason;
 use quittance_common::message::{Headers, Message, MessageKind};
 use quittance_common::queue::{Destination, QueueId, WorkQueue};
 use quittance_common::shop::releases::RELEASE_HEADER;
+use quittance_common::telemetry::step::{Step, StepName};
 use quittance_common::{clock, failpoint};
 use tracing::{info, warn};
 
@@ -31,7 +32,7 @@ impl Verifier {
         let mut held = Held::default();
         let mut publish = Vec::with_capacity(events.len());
         for event in events {
-            let refused = match self.claim(&event, &held.owner).await {
+            let refused = match self.claim(&event, &held.owner, message).await {
                 Ok(ClaimOutcome::Mine { claim, takeover }) => {
                     if takeover {
                         info!(message.id = %message.id, "took over a claim whose lease had ended");
@@ -102,7 +103,13 @@ impl Verifier {
         })
     }
 
-    async fn claim(&self, event: &PaymentEvent, owner: &Owner) -> Result<ClaimOutcome, ClaimError> {
+    async fn claim(
+        &self,
+        event: &PaymentEvent,
+        owner: &Owner,
+        message: &Message,
+    ) -> Result<ClaimOutcome, ClaimError> {
+        let mut step = Step::within(message, StepName::Claim);
         let claimed = self
             .claims
             .claim(&event.key, owner, &event.fingerprint)
@@ -116,8 +123,12 @@ impl Verifier {
             Ok(ClaimOutcome::Done) => "done",
             Ok(ClaimOutcome::Conflict) => "conflict",
             // Counted where it is decided what follows.
-            Err(_) => return claimed,
+            Err(_) => {
+                step.ended("error", false);
+                return claimed;
+            }
         };
+        step.ended(outcome, claimed.is_ok());
         self.shared.claims_total.with_label_values(&[outcome]).inc();
         claimed
     }

@@ -13,10 +13,11 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _,
     RedisError, RedisResult, ScriptInvocation, ServerErrorKind,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use crate::claims::ClaimError;
+use crate::settings::Credential;
 
 /// For TCP, TLS and the hello together.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -33,13 +34,13 @@ const REFUSED_FOR: Duration = Duration::from_millis(200);
 /// The connection. Cheap to clone; every clone is the same connection.
 #[derive(Clone)]
 pub(crate) struct Link {
-    /// None when the URL cannot be read.
-    client: Option<Arc<Client>>,
+    /// Read anew for each connection: a password may have changed.
+    url: Credential,
     state: Arc<Mutex<State>>,
 }
 
 impl fmt::Debug for Link {
-    /// Shows nothing: the client knows the password.
+    /// Shows nothing: the URL holds the password.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Link").finish_non_exhaustive()
     }
@@ -74,9 +75,9 @@ struct State {
 }
 
 impl Link {
-    pub(crate) fn new(url: &SecretString) -> Self {
+    pub(crate) fn new(url: &Credential) -> Self {
         Self {
-            client: client(url).ok().map(Arc::new),
+            url: url.clone(),
             state: Arc::default(),
         }
     }
@@ -124,9 +125,6 @@ impl Link {
 
     /// The connection, or a new one. One caller connects; the others wait for the outcome.
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), ClaimError> {
-        let client = self.client.as_ref().ok_or_else(|| {
-            ClaimError::Unavailable("`redis_url` is not a redis:// or rediss:// URL".to_owned())
-        })?;
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection {
             return Ok((connection.clone(), state.generation));
@@ -136,6 +134,9 @@ impl Link {
         {
             return Err(ClaimError::Unavailable(detail.clone()));
         }
+        let client = client(&self.url).map_err(|_| {
+            ClaimError::Unavailable("`redis_url` is not a redis:// or rediss:// URL".to_owned())
+        })?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(RESPONSE));
@@ -217,13 +218,13 @@ fn describe(error: &RedisError) -> String {
     )
 }
 
-fn client(url: &SecretString) -> RedisResult<Client> {
+fn client(url: &Credential) -> RedisResult<Client> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(5))
         .with_interval(Duration::from_secs(2))
         .with_retries(3);
     let tcp = tcp_settings(keepalive);
-    let info = url.expose_secret().into_connection_info()?;
+    let info = url.now().expose_secret().into_connection_info()?;
     Client::open(info.set_tcp_settings(tcp))
 }
 
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     fn link(url: &str) -> Link {
-        Link::new(&SecretString::from(url.to_owned()))
+        Link::new(&Credential::from(url))
     }
 
     async fn ping(link: &Link) -> Result<(), ClaimError> {

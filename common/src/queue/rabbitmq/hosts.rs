@@ -1,16 +1,18 @@
-//! The brokers that a connection may use: parsed once, tried in turn, named without credentials.
+//! The brokers that a connection may use: read anew at each attempt, because a password may have
+//! changed, tried in turn, named without credentials.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::queue::QueueError;
+use crate::settings::Credential;
 
 /// For TCP, TLS and the AMQP handshake together. Short, because the next host may answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,7 +24,11 @@ const PENDING_LIMIT: usize = 4;
 
 /// The hosts of one cluster.
 pub(super) struct Hosts {
-    uris: Vec<AMQPUri>,
+    urls: Credential,
+    /// In seconds.
+    heartbeat: u16,
+    /// What `urls` said last that could be used.
+    known: Mutex<Vec<AMQPUri>>,
     next: AtomicUsize,
 }
 
@@ -30,41 +36,61 @@ impl Hosts {
     /// Parses `amqp_url`.
     ///
     /// # Errors
-    /// [`QueueError::Unsupported`] when there is none, or one is no AMQP URL; never says which
-    /// text, because it holds a password.
-    pub(super) fn new(urls: &[SecretString], heartbeat: Duration) -> Result<Self, QueueError> {
+    /// [`QueueError::Unsupported`] when one is no AMQP URL; never says which text, because it holds a
+    /// password.
+    pub(super) fn new(urls: &Credential, heartbeat: Duration) -> Result<Self, QueueError> {
         let heartbeat = u16::try_from(heartbeat.as_secs().max(1)).unwrap_or(u16::MAX);
-        let connection_timeout = u64::try_from(CONNECT_TIMEOUT.as_millis()).ok();
-        let mut uris = Vec::new();
-        for url in urls {
-            let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_: String| {
-                QueueError::Unsupported(
-                    "cluster.amqp_url is not a list of URLs such as amqp://user:password@host:5672/vhost",
-                )
-            })?;
-            uri.query.heartbeat = Some(heartbeat);
-            uri.query.connection_timeout = connection_timeout;
-            uris.push(uri);
-        }
-        if uris.is_empty() {
-            return Err(QueueError::Unsupported("cluster.amqp_url names no broker"));
-        }
+        let known = parse(urls, heartbeat)?;
         // Processes that start together begin at different hosts.
-        let next = AtomicUsize::new(rand::random_range(0..uris.len()));
-        Ok(Self { uris, next })
+        let next = AtomicUsize::new(rand::random_range(0..known.len().max(1)));
+        Ok(Self {
+            urls: urls.clone(),
+            heartbeat,
+            known: Mutex::new(known),
+            next,
+        })
     }
 
     /// The next host in turn.
     fn next(&self) -> Option<AMQPUri> {
+        let uris = self.uris();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let index = turn.checked_rem(self.uris.len()).unwrap_or_default();
-        self.uris.get(index).cloned()
+        let index = turn.checked_rem(uris.len()).unwrap_or_default();
+        uris.into_iter().nth(index)
     }
 
-    /// The virtual host, the user and the password of the first URL, for the HTTP API.
-    pub(super) fn first(&self) -> Option<&AMQPUri> {
-        self.uris.first()
+    /// The first URL: its virtual host, and user and password for the HTTP API.
+    pub(super) fn first(&self) -> Option<AMQPUri> {
+        self.uris().into_iter().next()
     }
+
+    fn uris(&self) -> Vec<AMQPUri> {
+        let found = parse(&self.urls, self.heartbeat);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(uris) => *known = uris,
+            Err(error) => tracing::warn!(%error, "the hosts that were known before are used"),
+        }
+        known.clone()
+    }
+}
+
+/// At least one.
+fn parse(urls: &Credential, heartbeat: u16) -> Result<Vec<AMQPUri>, QueueError> {
+    let connection_timeout = u64::try_from(CONNECT_TIMEOUT.as_millis()).ok();
+    let urls = urls.now();
+    let urls = urls.expose_secret().split(',').map(str::trim);
+    urls.map(|url| {
+        let mut uri: AMQPUri = url.parse().map_err(|_: String| {
+            QueueError::Unsupported(
+                "cluster.amqp_url is not a list of URLs such as amqp://user:password@host:5672/vhost",
+            )
+        })?;
+        uri.query.heartbeat = Some(heartbeat);
+        uri.query.connection_timeout = connection_timeout;
+        Ok(uri)
+    })
+    .collect()
 }
 
 /// Opens the connections of one supervisor.
@@ -145,7 +171,7 @@ mod tests {
         // Connections wait in the backlog, as on a host that is frozen.
         let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("amqp://{}", frozen.local_addr().unwrap());
-        let hosts = Hosts::new(&[url.into()], Duration::from_secs(10)).unwrap();
+        let hosts = Hosts::new(&url.into(), Duration::from_secs(10)).unwrap();
         let mut dialer = Dialer::new(Arc::new(hosts), "test".into());
         for _ in 0..20 {
             assert!(dialer.dial().await.is_err());
@@ -155,14 +181,14 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_refused_without_showing_it() {
-        let urls = [SecretString::from("amqp://shop:hunter2@[broken")];
+        let urls = Credential::from("amqp://shop:hunter2@[broken");
         let error = Hosts::new(&urls, Duration::from_secs(10)).err().unwrap();
         assert!(!error.to_string().contains("hunter2"));
     }
 
     #[test]
     fn the_heartbeat_is_asked_for_in_the_url() {
-        let urls = [SecretString::from("amqp://localhost/shop")];
+        let urls = Credential::from("amqp://localhost/shop");
         let hosts = Hosts::new(&urls, Duration::from_secs(7)).unwrap();
         let uri = hosts.first().unwrap();
         assert_eq!(uri.query.heartbeat, Some(7));

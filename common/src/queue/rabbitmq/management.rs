@@ -1,15 +1,17 @@
 //! The broker's HTTP API: what AMQP cannot tell (unacked messages, policies, alarms).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lapin::uri::AMQPUri;
 use reqwest::{Client, Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
 
 use super::hosts::Hosts;
-use crate::settings::ClusterSettings;
+use crate::settings::{ClusterSettings, Credential};
 
 /// For one request in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,38 +41,22 @@ pub enum ManagementError {
 #[derive(Clone)]
 pub struct Management {
     client: Client,
-    base: Url,
-    user: String,
-    password: SecretString,
+    url: Credential,
+    hosts: Arc<Hosts>,
     vhost: String,
 }
 
-impl fmt::Debug for Management {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Management")
-            .field("vhost", &self.vhost)
-            .finish_non_exhaustive()
-    }
+/// Where to ask, and as whom; made for each request, because a password may have changed.
+struct Access {
+    base: Url,
+    user: String,
+    password: SecretString,
 }
 
-impl Management {
-    /// The client for `cluster.management_url`, or `None` when that is not set. User and password
-    /// are those of the URL, or else of `amqp_url`.
-    ///
-    /// # Errors
-    /// [`ManagementError::Settings`] when a URL cannot be read.
-    pub fn new(settings: &ClusterSettings) -> Result<Option<Self>, ManagementError> {
-        let Some(url) = &settings.management_url else {
-            return Ok(None);
-        };
-        let hosts = Hosts::new(&settings.amqp_urls, settings.heartbeat)
-            .map_err(|_| ManagementError::Settings("cluster.amqp_url is no AMQP URL"))?;
-        let Some(amqp) = hosts.first() else {
-            return Err(ManagementError::Settings(
-                "cluster.amqp_url names no broker",
-            ));
-        };
+impl Access {
+    fn of(url: &Credential, amqp: &AMQPUri) -> Result<Self, ManagementError> {
         let mut base: Url = url
+            .now()
             .expose_secret()
             .parse()
             .map_err(|_| ManagementError::Settings("it is no URL"))?;
@@ -94,6 +80,36 @@ impl Management {
         // Neither may show in an error of the HTTP client.
         base.set_username("").ok();
         base.set_password(None).ok();
+        Ok(Self {
+            base,
+            user,
+            password: password.into(),
+        })
+    }
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Management")
+            .field("vhost", &self.vhost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Management {
+    /// The client for `cluster.management_url`, or `None` when that is not set. User and password
+    /// are those of the URL, or else of `amqp_url`.
+    ///
+    /// # Errors
+    /// [`ManagementError::Settings`] when a URL cannot be read.
+    pub fn new(settings: &ClusterSettings) -> Result<Option<Self>, ManagementError> {
+        let Some(url) = &settings.management_url else {
+            return Ok(None);
+        };
+        let hosts = Hosts::new(&settings.amqp_url, settings.heartbeat)
+            .map_err(|_| ManagementError::Settings("cluster.amqp_url is no AMQP URL"))?;
+        let amqp = first(&hosts)?;
+        Access::of(url, &amqp)?;
         // The first provider of a process stays, and it is the same one everywhere.
         rustls::crypto::ring::default_provider()
             .install_default()
@@ -106,10 +122,9 @@ impl Management {
             .map_err(|_| ManagementError::Settings("the HTTP client cannot be set up"))?;
         Ok(Some(Self {
             client,
-            base,
-            user,
-            password: password.into(),
-            vhost: amqp.vhost.clone(),
+            url: url.clone(),
+            hosts: Arc::new(hosts),
+            vhost: amqp.vhost,
         }))
     }
 
@@ -148,7 +163,8 @@ impl Management {
         body: Option<&Value>,
     ) -> Result<Value, ManagementError> {
         let path = format!("/api/{}", segments.join("/"));
-        let mut url = self.base.clone();
+        let access = Access::of(&self.url, &first(&self.hosts)?)?;
+        let mut url = access.base;
         if let Ok(mut parts) = url.path_segments_mut() {
             parts.pop_if_empty().push("api");
             for segment in segments {
@@ -162,7 +178,7 @@ impl Management {
         let mut request = self
             .client
             .request(method, url)
-            .basic_auth(&self.user, Some(self.password.expose_secret()));
+            .basic_auth(&access.user, Some(access.password.expose_secret()));
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
@@ -186,5 +202,37 @@ impl Management {
             path,
             status: status.as_u16(),
         })
+    }
+}
+
+fn first(hosts: &Hosts) -> Result<AMQPUri, ManagementError> {
+    let missing = ManagementError::Settings("cluster.amqp_url names no broker");
+    hosts.first().ok_or(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn each_request_is_made_with_the_password_of_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("amqp");
+        let write = |password: &str| {
+            std::fs::write(&file, format!("amqp://shop:{password}@h/v")).unwrap();
+        };
+        write("hunter1");
+        let urls = Credential::new("k", "amqp://h", Some(file.clone()), |_| true).unwrap();
+        let hosts = Hosts::new(&urls, Duration::from_secs(10)).unwrap();
+        let password = |url: &str| {
+            let access = Access::of(&url.into(), &first(&hosts).unwrap()).unwrap();
+            assert!(!access.base.as_str().contains('@'));
+            access.password.expose_secret().to_owned()
+        };
+        assert_eq!(password("http://h:15672"), "hunter1");
+        write("hunter2");
+        assert_eq!(password("http://h:15672"), "hunter2");
+        assert_eq!(password("http://u:its%20own@h:15672"), "its own");
     }
 }

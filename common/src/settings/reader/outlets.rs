@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::Reader;
-use crate::settings::parse::{folder, secret_url};
+use crate::settings::parse::{folder, is_url};
 use crate::settings::{
     HttpTarget, Languages, NotifyDriver, NotifySettings, StockDriver, StockSettings,
 };
@@ -33,9 +33,7 @@ pub(super) fn read_notify(reader: &mut Reader, data_dir: Option<&Path>) -> Optio
     let templates = reader.read_optional("notify.templates", folder);
     let languages = read_languages(reader);
     let maildir = reader.read_optional("notify.maildir", folder);
-    let smtp_url = reader.read_optional("notify.smtp_url", |text| {
-        secret_url(text, &["smtp", "smtps"])
-    });
+    let smtp_url = reader.credential("notify.smtp_url", |text| is_url(text, &["smtp", "smtps"]));
     let way = reader.read("notify.driver", |text| match text {
         "maildir" => Some(Way::Maildir),
         "smtp" => Some(Way::Smtp),

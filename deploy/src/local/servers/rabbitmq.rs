@@ -1,12 +1,10 @@
 //! A private RabbitMQ node with its own name, ports, cookie and port mapper.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
+use crate::local::private;
 
 /// What the node and whoever talks to it agree upon.
 #[derive(Debug, Clone)]
@@ -28,23 +26,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// Writes the settings files, `conf` at the end of `rabbitmq.conf`. A cookie that is there is
-    /// kept.
+    /// Writes the settings files, `conf` at the end of `rabbitmq.conf`; nobody else may read them. A
+    /// cookie that is there is kept.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn write_settings(&self, conf: &str) -> anyhow::Result<()> {
-        let write = |name: &str, text: &str| {
-            let file = self.folder.join(name);
-            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
-        };
-        let cookie = self.folder.join(".erlang.cookie");
-        if !cookie.exists() {
-            write(
-                ".erlang.cookie",
-                &format!("{:032x}", rand::random::<u128>()),
-            )?;
-            fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400))?;
+        let write = |name: &str, text: &str| private::write(&self.folder.join(name), text);
+        let cookie = ".erlang.cookie";
+        if !self.folder.join(cookie).exists() {
+            write(cookie, &format!("{:032x}", rand::random::<u128>()))?;
         }
         write("enabled_plugins", "[rabbitmq_management].\n")?;
         write("env.conf", "")?;

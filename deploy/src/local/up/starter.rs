@@ -1,17 +1,19 @@
-//! The steps of a start, each process written down before anything else can go wrong.
+//! The steps of a start, each process written down before anything else can go wrong. What runs already
+//! is left as it is, so that the same steps start again what has ended.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use tokio::time::Instant;
 
 use super::Programs;
 use crate::local::child::{Child, Role};
 use crate::local::packages::Packages;
+use crate::local::passwords::BROKER_USER;
 use crate::local::plan::{self, CATALOGUE, NOTIFICATION, Plan, SETTINGS, at};
+use crate::local::private;
 use crate::local::servers::postgres::Cluster;
 use crate::local::servers::rabbitmq::Node;
 use crate::local::servers::redis;
@@ -24,7 +26,10 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A start in the making.
 pub(super) struct Starter<'a> {
+    /// What runs, and what has ended.
     pub(super) state: State,
+    /// What this start has started.
+    pub(super) started: Vec<Child>,
     pub(super) folder: PathBuf,
     pub(super) packages: Packages,
     pub(super) programs: Programs,
@@ -35,25 +40,22 @@ pub(super) struct Starter<'a> {
 impl Starter<'_> {
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
         let plan = self.state.plan.clone();
-        let write = |name: &str, bytes: &[u8]| {
-            let file = self.folder.join(name);
-            fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
-        };
+        let write = |name: &str, bytes: &[u8]| private::write(&self.folder.join(name), bytes);
         let (notification, catalogue) = plan::example();
         write(SETTINGS, plan.settings(&self.folder)?.as_bytes())?;
         write(NOTIFICATION, &notification)?;
         write(CATALOGUE, catalogue.as_bytes())?;
         self.start_servers(&plan).await?;
         (self.tell)("queues, policies and the shop's tables");
-        self.run_quittance(&["topology", "apply"]).await?;
+        self.quittance(&["topology", "apply"]).await?;
         // Not over the stock that an earlier start has left.
         if self
-            .run_quittance(&["stock", "list", "--json"])
+            .quittance(&["stock", "list", "--json"])
             .await?
             .is_empty()
         {
             let catalogue = self.folder.join(CATALOGUE);
-            self.run_quittance(&["stock", "import", &catalogue.to_string_lossy()])
+            self.quittance(&["stock", "import", &catalogue.to_string_lossy()])
                 .await?;
         }
         self.start_services(&plan).await
@@ -71,19 +73,35 @@ impl Starter<'_> {
             epmd_port: plan.epmd,
             dist_port: plan.dist,
         };
-        node.write_settings("")?;
-        self.spawn(Role::PortMapper, "epmd", node.port_mapper())?;
-        let broker = self.spawn(Role::Broker, "rabbitmq", node.server())?;
-        let data = self.folder.join("redis");
-        let command = redis::server(&self.packages.redis, at(plan.redis), &data);
-        let claims = self.spawn(Role::Claims, "redis", command)?;
-        let cluster = Cluster::new(&self.folder.join("postgres"), &self.packages.postgres)?;
+        let passwords = &plan.passwords;
+        // They count when the node's data are made.
+        node.write_settings(&format!(
+            "default_user = {BROKER_USER}\ndefault_pass = {}",
+            passwords.broker
+        ))?;
+        self.run(Role::PortMapper, "epmd", || Ok(node.port_mapper()))
+            .await?;
+        let broker = self
+            .run(Role::Broker, "rabbitmq", || Ok(node.server()))
+            .await?;
+        let (program, data) = (self.packages.redis.clone(), self.folder.join("redis"));
+        let settings = redis::write_settings(&data, &passwords.claims)?;
+        let command = || {
+            Ok(redis::server(
+                &program,
+                at(plan.redis),
+                &data,
+                Some(&settings),
+            ))
+        };
+        let claims = self.run(Role::Claims, "redis", command).await?;
+        let cluster = Cluster::new(&self.folder.join("postgres"), &self.packages.postgres)?
+            .with_password(&passwords.books);
         if !cluster.is_initialised() {
             let cluster = cluster.clone();
             tokio::task::spawn_blocking(move || cluster.initialise()).await??;
         }
-        let command = cluster.server(at(plan.postgres), &["fsync=off"])?;
-        let books = self.spawn(Role::Books, "postgresql", command)?;
+        let books = self.run_books(&cluster, plan).await?;
         until(&books, async || {
             succeeds(cluster.ready(at(plan.postgres))).await
         })
@@ -107,8 +125,8 @@ impl Starter<'_> {
         command
             .args(["sandbox", "--listen"])
             .arg(at(plan.sandbox).to_string());
-        let gateway = self.spawn(Role::Gateway, "sandbox", command)?;
-        let mut started = Vec::new();
+        let gateway = self.run(Role::Gateway, "sandbox", || Ok(command)).await?;
+        let mut services = Vec::new();
         for (role, binary, admins) in [
             (Role::Fulfiller, "fulfiller", &plan.fulfiller),
             (Role::Verifier, "verifier", &plan.verifier),
@@ -127,14 +145,14 @@ impl Starter<'_> {
                     command.env("QUITTANCE_INGEST__LISTEN", at(*port).to_string());
                 }
                 let name = format!("{binary}-{number}");
-                started.push((self.spawn(role, &name, command)?, *admin));
+                services.push((self.run(role, &name, || Ok(command)).await?, *admin));
             }
         }
         until(&gateway, async || {
             self.answer(&plan.sandbox_url()).await.is_some()
         })
         .await?;
-        for (child, admin) in started {
+        for (child, admin) in services {
             let admin = at(admin);
             until(&child, async || {
                 self.is_ready(&format!("http://{admin}")).await
@@ -144,17 +162,58 @@ impl Starter<'_> {
         Ok(())
     }
 
-    /// Starts one process and writes it down before anything else can go wrong.
-    fn spawn(&mut self, role: Role, name: &str, command: Command) -> anyhow::Result<Child> {
+    /// The database, once nothing runs any more of one that was killed.
+    async fn run_books(&mut self, cluster: &Cluster, plan: &Plan) -> anyhow::Result<Child> {
+        let (role, name) = (Role::Books, "postgresql");
+        if self.running(name).is_none() {
+            let deadline = Instant::now() + BOOT;
+            while cluster.has_processes() {
+                ensure!(
+                    Instant::now() < deadline,
+                    "processes of a PostgreSQL that was killed do not end"
+                );
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        let command = || Ok(cluster.server(at(plan.postgres), &["fsync=off"])?);
+        self.run(role, name, command).await
+    }
+
+    /// The process of that name; started, and written down before anything else can go wrong, unless it
+    /// runs. What an earlier one has left behind is ended before.
+    async fn run(
+        &mut self,
+        role: Role,
+        name: &str,
+        command: impl FnOnce() -> anyhow::Result<Command>,
+    ) -> anyhow::Result<Child> {
+        if let Some(child) = self.running(name) {
+            return Ok(child.clone());
+        }
+        let mut processes = self.state.processes.iter();
+        let place = processes.position(|child| child.name == name);
+        if let Some(ended) = place.and_then(|place| self.state.processes.get(place)) {
+            ended.end().await?;
+        }
         let log = self.folder.join("logs").join(format!("{name}.log"));
-        let child = Child::spawn(role, name, command, &log)?;
-        self.state.processes.push(child.clone());
+        let child = Child::spawn(role, name, command()?, &log, &self.folder)?;
+        self.started.push(child.clone());
+        match place.and_then(|place| self.state.processes.get_mut(place)) {
+            Some(ended) => *ended = child.clone(),
+            None => self.state.processes.push(child.clone()),
+        }
         self.state.save(&self.folder)?;
         Ok(child)
     }
 
+    /// The process of that name, if it runs.
+    fn running(&self, name: &str) -> Option<&Child> {
+        let mut processes = self.state.processes.iter();
+        processes.find(|child| child.name == name && child.is_running())
+    }
+
     /// Runs our own command on the cluster's settings; what it printed.
-    async fn run_quittance(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    async fn quittance(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
         let mut command = self.programs.quittance();
         command
             .args(arguments)

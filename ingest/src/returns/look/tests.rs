@@ -87,7 +87,7 @@ impl Process {
             account: self.account.id.clone(),
             token: token.parse().unwrap(),
         };
-        self.looker.look(&key, &self.account).await
+        self.looker.look(&key, &self.account, None).await
     }
 
     fn counted(&self, outcome: Outcome) -> u64 {

@@ -23,8 +23,30 @@ async fn trap_71_a_success_is_submitted_as_evidence_and_nothing_else_is_done() {
         },
         Bytes::new(),
         clock::now(),
+        None,
     );
     assert_eq!(message.id, again.id, "a repeat repeats the id");
+}
+
+#[tokio::test]
+async fn evidence_goes_on_in_the_trace_of_the_visit_and_begins_one_without() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let of_visit = format!("00-{trace}-00f067aa0ba902b7-01");
+    for (header, expected) in [(of_visit.as_str(), Some(trace)), ("nonsense", None)] {
+        let gateway = gateway(&[PAID]).await;
+        let shop = shop(&gateway.url, 1, &[]);
+        shop.get_from(0, QUERY, &[JSON, ("traceparent", header)])
+            .await;
+        let published = shop.published();
+        let found = published[0].headers.traceparent.as_deref().unwrap();
+        let found = TraceContext::parse(found).unwrap();
+        let own = TraceContext::of_message(published[0].id);
+        match expected {
+            Some(trace) => assert_eq!(found.trace_id(), trace),
+            None => assert_eq!(found, own),
+        }
+        assert_eq!(found.span(), own.span(), "a span of its own");
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ fn redis(authority: &Authority) -> anyhow::Result<(Daemon, u16)> {
     let port = ports::free()?;
     let folder = authority.trusted().join("..");
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let mut command = servers::redis::server(&packages::redis()?, nowhere, &folder);
+    let mut command = servers::redis::server(&packages::redis()?, nowhere, &folder, None);
     command.args(["--tls-auth-clients", "no", "--tls-port", &port.to_string()]);
     command
         .arg("--tls-ca-cert-file")
