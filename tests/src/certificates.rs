@@ -29,7 +29,10 @@ impl Authority {
         let folder = servers::folder("quittance-authority-")?;
         let made = Self { folder };
         fs::create_dir(made.trusted())?;
-        fs::write(made.path("openssl.cnf"), format!("{CONFIGURATION}{called}\n"))?;
+        fs::write(
+            made.path("openssl.cnf"),
+            format!("{CONFIGURATION}{called}\n"),
+        )?;
         let key = ["-newkey", "rsa:2048", "-nodes", "-config", "openssl.cnf"];
         let authority = [
             "req",
