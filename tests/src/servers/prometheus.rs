@@ -83,8 +83,8 @@ impl Prometheus {
             .finish();
         let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
         let answer = self.ask("POST", "/api/v1/query", headers, &body).await?;
-        answer["result"]
-            .as_array()
+        let series = answer.get("result").and_then(Value::as_array);
+        series
             .context("a list")?
             .iter()
             .map(|series| {
@@ -97,8 +97,11 @@ impl Prometheus {
     /// Every rule, with its `health` and `lastError`.
     pub async fn rules(&self) -> anyhow::Result<Vec<Value>> {
         let answer = self.ask("GET", "/api/v1/rules", "", "").await?;
-        let groups = answer["groups"].as_array().context("groups")?;
-        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+        let groups = answer.get("groups").and_then(Value::as_array);
+        let rules = groups
+            .context("groups")?
+            .iter()
+            .filter_map(|group| group.get("rules")?.as_array());
         Ok(rules.flatten().cloned().collect())
     }
 
@@ -113,6 +116,7 @@ impl Prometheus {
         let text = answer.text();
         ensure!(answer.status == 200, "{body}: {} {text}", answer.status);
         let mut answer: Value = serde_json::from_str(&text)?;
-        Ok(answer["data"].take())
+        let data = answer.get_mut("data").context("data")?;
+        Ok(data.take())
     }
 }
