@@ -4,28 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::gateway::paypal::doubt::Doubt;
+use crate::refusal::RefusalCode;
 use crate::shop::flags;
 use crate::status::ReasonCode;
-
-/// Why a check refuses a genuine notification; doubts are beside it, in [`Doubt`].
-pub const REFUSED: [&str; 16] = [
-    "amount_mismatch",
-    "amount_not_positive",
-    "currency_mismatch",
-    "environment_mismatch",
-    "items_mismatch",
-    "missing_amount",
-    "order_ambiguous",
-    "order_differs",
-    "order_missing",
-    "order_signature_invalid",
-    "order_unknown",
-    "payer_mismatch",
-    "receiver_mismatch",
-    "receiver_missing",
-    "trial_not_expected",
-    "unmatched_item",
-];
 
 /// Why a notification goes to quarantine without a check.
 pub const NOT_CHECKED: [&str; 6] = [
@@ -57,8 +38,9 @@ pub const GIVEN_UP: [&str; 14] = [
 
 /// Every code, once: these, the doubts, the flags of the books, and why a case was opened.
 pub fn all() -> BTreeSet<&'static str> {
-    REFUSED
-        .into_iter()
+    RefusalCode::ALL
+        .iter()
+        .map(|code| code.as_str())
         .chain(NOT_CHECKED)
         .chain(GIVEN_UP)
         .chain(Doubt::ALL.map(Doubt::as_str))

@@ -70,6 +70,9 @@ pub(crate) struct Job {
     pub(crate) marking: Option<Marking>,
     /// Replay from the beginning, whatever the journal says.
     pub(crate) again: bool,
+    /// Whether what is done with a message of a parking queue is a person's last word about it: it
+    /// waits for nobody afterwards.
+    pub(crate) dismisses: bool,
     /// Where the audit log is; journals of the archive are beside it.
     pub(crate) audit: PathBuf,
 }

@@ -8,9 +8,11 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use quittance_common::clock;
 use quittance_common::failpoint;
+use quittance_common::ids::MessageId;
 use quittance_common::message::Message;
 use quittance_common::queue::{Acker, Delivery, QueueId, Queues, Range};
 use quittance_common::settings::Settings;
+use quittance_common::shop::{NewDismissal, Shop};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,7 @@ use super::sending::publish;
 use super::store::{self, DrainFile, Place};
 use super::subject::Subject;
 use super::taking::{Pass, Taking};
+use crate::operator;
 
 /// Messages that share one fsync.
 const BATCH: usize = 64;
@@ -60,6 +63,8 @@ struct Work<'a> {
     pace: Pace,
     bar: ProgressBar,
     tally: Tally,
+    /// The books, where they are told that nobody need decide any more.
+    told: Option<Shop>,
 }
 
 /// Does the job. What is done by the time of an error stays done, and the same command goes on
@@ -111,6 +116,10 @@ pub(crate) async fn run(
         tally: Tally {
             replay_id: Some(replay_id).filter(|id| !id.is_empty()),
             ..Tally::default()
+        },
+        told: match job.dismisses {
+            true => Some(Shop::lazy(&settings.shop_database)?),
+            false => None,
         },
         job: &job,
         settings,
@@ -219,6 +228,7 @@ impl Work<'_> {
             self.tally.before += u64::try_from(before).unwrap_or_default();
         }
         let mut safe = Vec::with_capacity(batch.len());
+        let mut ids = Vec::with_capacity(batch.len());
         for (message, acker) in batch {
             let id = message.id.to_string();
             if let Sink::Queue(to, _) = &self.job.sink {
@@ -236,6 +246,7 @@ impl Work<'_> {
             }
             self.audit.message(&id, self.job.outcome)?;
             safe.push(acker);
+            ids.push(message.id);
         }
         if safe.is_empty() {
             return Ok(());
@@ -249,7 +260,28 @@ impl Work<'_> {
             failpoint::hit("tool.after_ack");
             self.tally.done += 1;
         }
+        self.dismiss(&ids).await;
         Ok(())
+    }
+
+    /// Notes in the books that nobody need decide about these any more. A database that is away
+    /// keeps nothing from being deleted: then they stay listed, and are dismissed by hand.
+    async fn dismiss(&self, messages: &[MessageId]) {
+        let Some(shop) = &self.told else {
+            return;
+        };
+        let word = NewDismissal {
+            by: operator::person(),
+            because: format!("{} from {}", self.job.outcome, self.job.source.name()),
+            at: clock::now(),
+        };
+        if let Err(error) = shop.dismiss_messages(messages, &word).await {
+            warn(&format!(
+                "the books were not told, so they still list what was {}: {error}; \
+                 `quittance payments dismiss` tells them",
+                self.job.outcome
+            ));
+        }
     }
 
     /// Everything that is meant of one file.

@@ -9,6 +9,7 @@ use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 on_both_engines!(
     quarantined_money_is_shown_over_a_restart_until_a_person_dismisses_it,
     quarantined_money_that_the_gateway_gives_back_is_at_risk_no_longer,
+    what_is_purged_from_the_quarantine_waits_for_nobody_any_more,
 );
 
 const MONEY: &str = "quittance_money_at_risk{currency=\"EUR\",state=\"quarantined\"}";
@@ -90,4 +91,34 @@ async fn quarantined_money_that_the_gateway_gives_back_is_at_risk_no_longer(
         .accept(&Ipn::refund("TXBACKR", "TXBACK", "-0.20"))
         .await?;
     shows(&pipeline, MONEY, "0").await
+}
+
+async fn what_is_purged_from_the_quarantine_waits_for_nobody_any_more(
+    engine: Engine,
+) -> anyhow::Result<()> {
+    let pipeline = Pipeline::start(engine).await?;
+    for txn in ["TXGONE", "TXSTAYS"] {
+        pipeline
+            .accept(&Ipn::payment(txn, "MUG", 1, "0.30"))
+            .await?;
+    }
+    pipeline.parked("amount_mismatch", 2).await?;
+    shows(&pipeline, MONEY, "0.6").await?;
+    let queues = pipeline.listing(&["queues", "list"]).await?;
+    let mut names = queues.iter().filter_map(|row| row["queue"].as_str());
+    let queue = names.find(|name| name.ends_with("quarantine"));
+    let queue = queue.context("its name")?;
+    let purge = ["queues", "purge", "quarantine", "--txn", "TXGONE", "--yes"];
+    pipeline
+        .quittance(&[&purge[..], &[queue]].concat())
+        .await?;
+    shows(&pipeline, MONEY, "0.3").await?;
+    let waiting = pipeline.listing(&["payments", "quarantined"]).await?;
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0]["txn_id"], "TXSTAYS");
+    let all = ["payments", "quarantined", "--all"];
+    let all = pipeline.listing(&all).await?;
+    let gone = all.iter().find(|row| row["txn_id"] == "TXGONE");
+    assert_eq!(gone.context("it is told")?["state"], "dismissed");
+    Ok(())
 }

@@ -190,6 +190,7 @@ impl Common {
                 rate,
                 marking: None,
                 again: false,
+                dismisses: false,
                 audit: audit.unwrap_or_else(|| audit::default_path(settings)),
             },
         }
@@ -279,6 +280,7 @@ impl Purge {
             .common
             .job(words, source, sink, Rate::UNLIMITED, settings);
         request.confirm = Some(confirm);
+        request.job.dismisses = matches!(queue, QueueId::Dead(_) | QueueId::Quarantine);
         Ok(request)
     }
 }
