@@ -70,6 +70,7 @@ fn head(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
     Ok(())
 }
 
+/// What was heard, decided, parked, and then what was done.
 fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
     table(
         out,
@@ -129,6 +130,11 @@ fn tables(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
         &["at", "verdict", "by", "because"],
         &story.resolutions,
     )?;
+    what_was_done(out, story)
+}
+
+/// The tables of effects, and of what belongs to the story.
+fn what_was_done(out: &mut dyn Write, story: &PaymentStory) -> io::Result<()> {
     table(
         out,
         "effects",
