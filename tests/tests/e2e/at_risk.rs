@@ -109,9 +109,7 @@ async fn what_is_purged_from_the_quarantine_waits_for_nobody_any_more(
     let queue = names.find(|name| name.ends_with("quarantine"));
     let queue = queue.context("its name")?;
     let purge = ["queues", "purge", "quarantine", "--txn", "TXGONE", "--yes"];
-    pipeline
-        .quittance(&[&purge[..], &[queue]].concat())
-        .await?;
+    pipeline.quittance(&[&purge[..], &[queue]].concat()).await?;
     shows(&pipeline, MONEY, "0.3").await?;
     let waiting = pipeline.listing(&["payments", "quarantined"]).await?;
     assert_eq!(waiting.len(), 1);

@@ -20,12 +20,7 @@ const PLACES: [&str; 7] = [
 
 /// What a code is an argument of.
 /// (The codes of refusals are a closed set of their own.)
-const RAISED_BY: [&str; 4] = [
-    "Reason::of(",
-    "flags.insert(",
-    "flags.push(",
-    "flag(",
-];
+const RAISED_BY: [&str; 4] = ["Reason::of(", "flags.insert(", "flags.push(", "flag("];
 
 /// Why the gateway is asked once more: nothing is parked for these.
 const WAITS: [&str; 5] = [
@@ -89,11 +84,7 @@ fn raised() -> BTreeSet<String> {
 fn every_code_that_the_sources_raise_is_in_the_list_and_every_flag_in_its_table() {
     let raised = raised();
     assert!(raised.len() > 30, "{raised:?}");
-    for found in [
-        "over_captured",
-        "backorder",
-        "cart_count_differs",
-    ] {
+    for found in ["over_captured", "backorder", "cart_count_differs"] {
         assert!(raised.contains(found), "{found}: {raised:?}");
     }
     let known = codes::all();
