@@ -52,7 +52,7 @@ pub use books::{Asked, AskedLines, Books, PaymentRecord, Recorded, Settlement};
 pub use cancellation::{Cancelled, NewCancellation};
 pub use catalogue::{ProductRow, StockRow};
 pub use decisions::{DecisionRow, NewDecision, NewParked};
-pub use dismissal::NewDismissal;
+pub use dismissal::{Dismissed, NewDismissal};
 pub use error::ShopError;
 pub use family::Absorbed;
 pub use listing::{PaymentFilter, PaymentRow};

@@ -124,7 +124,16 @@ pub async fn apply_ruled(
         }
     }
     let events = books.events().await?;
-    let payment = folded(&mut books, &events).await?.by(terms.restock);
+    let kind = books.subject().kind();
+    let beside = record_of(kind, &events);
+    let payment = if beside.is_some() {
+        // No payment, so no order is asked about: that would lock it after the subscription,
+        // which payments do the other way round.
+        payment::fold(&events)
+    } else {
+        folded(&mut books, &events).await?
+    };
+    let payment = payment.by(terms.restock);
     let decision = ruled(terms, event, &events);
     let ruling = decision.ruling;
     if ruling == Ruling::Record {
@@ -133,9 +142,8 @@ pub async fn apply_ruled(
             .note_decision(&records::ruled(event, "recorded", rule, now))
             .await?;
     }
-    let kind = books.subject().kind();
     let mut scene = Scene::open(&mut books, terms, now, event, &payment, &events).await?;
-    let record = match record_of(kind, &events) {
+    let record = match beside {
         Some(record) => record,
         None => scene.settle().await?,
     };

@@ -72,6 +72,8 @@ pub(crate) async fn ignored(
     let now = clock::now();
     shop.record_decision(&ruled(event, "ignored", rule, now))
         .await?;
+    // It never comes into the books, and nothing waits for it.
+    shop.money_arrived(&event.key).await?;
     // Parked once, perhaps, and settled by this.
     went_its_way(shop, message).await;
     Ok(())

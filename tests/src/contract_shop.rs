@@ -49,6 +49,8 @@ pub async fn all(shop: &Shop) {
     numbers_and_names_come_back_as_they_went_in(shop).await;
     money::verified_money_is_at_risk_until_the_books_have_it(shop).await;
     money::quarantined_money_is_at_risk_until_somebody_decides(shop).await;
+    money::deleted_events_are_at_risk_no_longer_and_released_ones_still_are(shop).await;
+    money::money_counts_once_a_payment_and_not_after_it_went_back(shop).await;
     money::money_that_went_back_is_at_risk_no_longer(shop).await;
     orders::an_order_is_cancelled_or_paid_and_never_both(shop).await;
     retention::old_personal_data_goes_and_effects_stay_single(shop).await;

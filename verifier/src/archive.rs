@@ -96,7 +96,11 @@ impl<S> Archiving<S> {
         let mut missed = self.missed();
         if !is_missed {
             missed.remove(&id);
-        } else if missed.len() < MISSED {
+        } else {
+            if missed.len() >= MISSED {
+                // Others have had them since, or nobody asks for them any more.
+                missed.clear();
+            }
             missed.insert(id);
         }
     }

@@ -7,6 +7,7 @@ use quittance_common::ids::{Reason, TxnId};
 use quittance_common::message::Message;
 use quittance_common::notification::{Notification, RawNotification};
 use quittance_common::quarantine_notice::Known;
+use quittance_common::refusal::RefusalCode;
 use quittance_common::rules::Rules;
 use quittance_common::shop::{NewDecision, NewParked, Paid};
 use quittance_common::stage::StageName;
@@ -47,6 +48,14 @@ impl Settled {
         }
     }
 }
+
+/// Refusals of money that is nobody's here: paid to somebody else, or play money. Another alert tells
+/// of receivers that no account names.
+const NOT_OURS: [&str; 3] = [
+    RefusalCode::ReceiverMismatch.as_str(),
+    RefusalCode::PayerMismatch.as_str(),
+    RefusalCode::EnvironmentMismatch.as_str(),
+];
 
 /// What becomes known about a message while it is verified.
 #[derive(Debug, Default)]
@@ -101,6 +110,9 @@ impl Case {
         self.known.expected.clone_from(&refusal.expected);
         self.known.found.clone_from(&refusal.found);
         self.known.can_release = true;
+        if NOT_OURS.contains(&refusal.reason.as_str()) {
+            self.paid.clear();
+        }
     }
 
     /// What people are told of it.

@@ -127,7 +127,7 @@ impl Books {
         // be locked. Anybody can write an invoice, which makes none.
         let bound: BTreeSet<&str> = events
             .iter()
-            .filter_map(|event| event.data.order.bound.as_ref())
+            .filter_map(|event| event.data.order.claimed())
             .map(OrderId::as_str)
             .collect();
         let named: BTreeSet<&str> = events.iter().filter_map(PaymentEvent::order_ref).collect();

@@ -32,11 +32,26 @@ pub(super) async fn is_copy(
     .bind(reason.as_str())
     .bind(message.as_str())
     .bind(millis(now))
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await
     .and_then(|row| row.try_get(0))
     .map_err(ShopError::during(DOING))?;
-    Ok(first != message)
+    if first == message {
+        return Ok(false);
+    }
+    // What went its way stands for nothing any more.
+    let stands = sqlx::query(
+        "UPDATE parked_copy SET message_id = $1 WHERE meaning = $2 AND reason = $3 \
+         AND EXISTS (SELECT 1 FROM parked_message p WHERE p.message_id = parked_copy.message_id \
+         AND p.settled_at <> 0)",
+    )
+    .bind(message.as_str())
+    .bind(meaning.as_str())
+    .bind(reason.as_str())
+    .execute(connection)
+    .await
+    .map_err(ShopError::during(DOING))?;
+    Ok(stands.rows_affected() == 0)
 }
 
 /// Notes that something of that meaning went its way: whatever stands for it waits no longer.

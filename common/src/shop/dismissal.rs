@@ -21,14 +21,20 @@ pub struct NewDismissal {
 
 const DOING: &str = "dismissing what is parked";
 
+/// What a dismissal came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dismissed {
+    /// The messages that waited.
+    pub rows: Vec<ParkedRow>,
+    /// How many payments were at risk beside these: verified, and on no queue any more.
+    pub payments: u64,
+}
+
 impl Shop {
     /// Dismisses every waiting message that names `id`, or is about it, and the money that it tells
-    /// of; what was dismissed. Copies on parking queues stay where they are.
-    pub async fn dismiss(
-        &self,
-        id: &str,
-        word: &NewDismissal,
-    ) -> Result<Vec<ParkedRow>, ShopError> {
+    /// of. Where none waits, money that is about `id` and was verified, whose message somebody has
+    /// deleted from a queue. Copies on parking queues stay where they are.
+    pub async fn dismiss(&self, id: &str, word: &NewDismissal) -> Result<Dismissed, ShopError> {
         let mut waiting = self.quarantined().await?;
         waiting.retain(|row| row.txn_id == id || row.subject == id);
         let mut tx = self
@@ -39,10 +45,15 @@ impl Shop {
             .map_err(ShopError::during(DOING))?;
         for row in &waiting {
             one(&mut tx, &row.message_id, word).await?;
-            risk::dismissed(&mut tx, &row.message_id, &row.subject, word.at).await?;
         }
+        // A payment that is on its way beside a copy that was parked stays at risk.
+        let only_quarantined = !waiting.is_empty();
+        let payments = risk::dismissed_about(&mut tx, id, only_quarantined, word.at).await?;
         tx.commit().await.map_err(ShopError::during(DOING))?;
-        Ok(waiting)
+        Ok(Dismissed {
+            payments: if waiting.is_empty() { payments } else { 0 },
+            rows: waiting,
+        })
     }
 
     /// The same of messages that were deleted from their parking queue.
@@ -60,7 +71,6 @@ impl Shop {
         for message in messages {
             let message = message.to_string();
             one(&mut tx, &message, word).await?;
-            risk::dismissed(&mut tx, &message, "", word.at).await?;
         }
         tx.commit().await.map_err(ShopError::during(DOING))
     }
@@ -79,8 +89,8 @@ async fn one(
     .bind(word.by.as_str())
     .bind(word.because.as_str())
     .bind(message)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(ShopError::during(DOING))?;
-    Ok(())
+    risk::dismissed(connection, message, word.at).await
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::parked::ParkedRow;
+use super::parked::{ParkedRow, ParkedState};
 use super::{Shop, ShopError, millis};
 use crate::ids::{MessageId, Reason};
 pub use crate::message::RELEASE_HEADER;
@@ -41,22 +41,22 @@ pub enum ReleaseOutcome {
 }
 
 impl Shop {
-    /// Releases every waiting message that names `txn`; empty when none does.
+    /// Releases every message that names `txn` and waits, or was dismissed: a person may have been
+    /// wrong, and copies that came later stand under the first. Empty when there is none.
     pub async fn release(
         &self,
         txn: &str,
         release: &NewRelease,
     ) -> Result<Vec<ReleaseOutcome>, ShopError> {
         let mut outcomes = Vec::new();
-        for row in self.quarantined().await? {
-            if row.txn_id != txn && row.subject != txn {
-                continue;
-            }
-            if row.can_be_released() {
-                self.request(&row, release).await?;
-                outcomes.push(ReleaseOutcome::Released(row));
-            } else {
-                outcomes.push(ReleaseOutcome::Impossible(row));
+        for row in self.parked_about(txn).await? {
+            match row.state {
+                ParkedState::Waiting | ParkedState::Dismissed if row.can_be_released() => {
+                    self.request(&row, release).await?;
+                    outcomes.push(ReleaseOutcome::Released(row));
+                }
+                ParkedState::Waiting => outcomes.push(ReleaseOutcome::Impossible(row)),
+                ParkedState::Dismissed | ParkedState::Released | ParkedState::Settled => {}
             }
         }
         Ok(outcomes)

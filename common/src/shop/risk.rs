@@ -21,6 +21,8 @@ pub const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(60);
 pub struct Paid {
     /// The event that tells it.
     pub key: EventKey,
+    /// The id of that event's message, on its way to the books.
+    pub event_id: MessageId,
     /// What it is about.
     pub subject: SubjectKey,
     /// How much.
@@ -36,6 +38,7 @@ impl Paid {
         let gross = event.data.gross.filter(|_| is_paid)?;
         Some(Self {
             key: event.key.clone(),
+            event_id: event.message_id(),
             subject: SubjectKey::of(event),
             gross,
         })
@@ -75,10 +78,13 @@ impl Shop {
         let late = now.checked_sub(ON_ITS_WAY).unwrap_or(Timestamp::MIN);
         // Whether the books have it is asked as well: a decision may be written down while
         // another copy of the event comes into the books.
+        // Each item of a multi-item auction tells the amount of the whole payment.
         let rows = sqlx::query(
-            "SELECT state, CAST(SUM(minor) AS BIGINT), currency FROM money_waiting w \
+            "SELECT state, CAST(SUM(most) AS BIGINT), currency FROM \
+             (SELECT state, currency, subject, MAX(minor) AS most FROM money_waiting w \
              WHERE settled_at = 0 AND (state <> 'verified' OR since_ms <= $1) AND NOT EXISTS \
-             (SELECT 1 FROM event e WHERE e.key = w.event_key) GROUP BY state, currency",
+             (SELECT 1 FROM event e WHERE e.key = w.event_key) \
+             GROUP BY state, currency, subject) AS payments GROUP BY state, currency",
         )
         .bind(millis(late))
         .fetch_all(self.pool().await?)
@@ -90,6 +96,17 @@ impl Shop {
                 Ok((Waits::parse(&state), row::amount(found, 1, 2, doing)?))
             })
             .collect()
+    }
+
+    /// An event will never come into the books, and need not: a rule ignores it.
+    pub async fn money_arrived(&self, key: &EventKey) -> Result<(), ShopError> {
+        let mut connection = self
+            .pool()
+            .await?
+            .acquire()
+            .await
+            .map_err(ShopError::during("striking out money that waited"))?;
+        arrived(&mut connection, key).await
     }
 
     /// How many genuine parked messages wait for a person, by their queue without the prefix.
@@ -110,16 +127,18 @@ pub(super) async fn note(
 ) -> Result<(), ShopError> {
     let sql = match waits {
         Waits::Verified => {
-            "INSERT INTO money_waiting (event_key, subject, about, message_id, state, currency, \
-             minor, since_ms, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) \
+            "INSERT INTO money_waiting (event_key, subject, about, message_id, event_id, state, \
+             currency, minor, since_ms, settled_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) \
              ON CONFLICT (event_key) DO UPDATE SET state = excluded.state, \
              currency = excluded.currency, minor = excluded.minor, settled_at = 0, \
              since_ms = CASE WHEN money_waiting.state = excluded.state \
              THEN money_waiting.since_ms ELSE excluded.since_ms END"
         }
         Waits::Quarantined => {
-            "INSERT INTO money_waiting (event_key, subject, about, message_id, state, currency, \
-             minor, since_ms, settled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) \
+            "INSERT INTO money_waiting (event_key, subject, about, message_id, event_id, state, \
+             currency, minor, since_ms, settled_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) \
              ON CONFLICT (event_key) DO UPDATE SET settled_at = 0 \
              WHERE money_waiting.message_id = excluded.message_id"
         }
@@ -130,6 +149,7 @@ pub(super) async fn note(
             .bind(paid.subject.as_str())
             .bind(paid.subject.id())
             .bind(message.to_string())
+            .bind(paid.event_id.to_string())
             .bind(waits.as_str())
             .bind(paid.gross.currency().as_str())
             .bind(paid.gross.minor())
@@ -138,6 +158,29 @@ pub(super) async fn note(
             .await
             .map_err(ShopError::during("noting money that waits"))?;
     }
+    if waits == Waits::Quarantined {
+        gone_already(connection, message, now).await?;
+    }
+    Ok(())
+}
+
+/// Of what `message` tells, money that went back before: a refund or reversal may come first.
+async fn gone_already(
+    connection: &mut AnyConnection,
+    message: MessageId,
+    now: Timestamp,
+) -> Result<(), ShopError> {
+    sqlx::query(
+        "UPDATE money_waiting SET settled_at = $1 WHERE message_id = $2 AND settled_at = 0 \
+         AND EXISTS (SELECT 1 FROM payment p WHERE p.subject = money_waiting.subject \
+         AND (p.status = 'reversed' OR (p.refunded_minor >= money_waiting.minor \
+         AND p.currency = money_waiting.currency)))",
+    )
+    .bind(millis(now))
+    .bind(message.to_string())
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("striking out money that went back"))?;
     Ok(())
 }
 
@@ -182,22 +225,43 @@ pub(super) async fn given_back(
     Ok(())
 }
 
-/// A person has dismissed the message, or what else tells of the same.
+/// A person has said the last word about a message: the money that it tells of waits no longer. Of a
+/// notification that was held back, unless it was released since, when its money is on its way; of
+/// an event on its way to the books, whose message has an id of its own, in any case.
 pub(super) async fn dismissed(
     connection: &mut AnyConnection,
     message: &str,
-    about: &str,
     now: Timestamp,
 ) -> Result<(), ShopError> {
     sqlx::query(
-        "UPDATE money_waiting SET settled_at = $1 WHERE settled_at = 0 \
-         AND (message_id = $2 OR (about <> '' AND about = $3))",
+        "UPDATE money_waiting SET settled_at = $1 WHERE settled_at = 0 AND (event_id = $2 \
+         OR (message_id = $2 AND state = 'quarantined' AND NOT EXISTS \
+         (SELECT 1 FROM release_request r WHERE r.message_id = $2)))",
     )
     .bind(millis(now))
     .bind(message)
-    .bind(about)
     .execute(connection)
     .await
     .map_err(ShopError::during("dismissing money that waits"))?;
     Ok(())
+}
+
+/// The same of whatever waits and is about `id`, such as a transaction; how much that was.
+pub(super) async fn dismissed_about(
+    connection: &mut AnyConnection,
+    id: &str,
+    only_quarantined: bool,
+    now: Timestamp,
+) -> Result<u64, ShopError> {
+    let done = sqlx::query(
+        "UPDATE money_waiting SET settled_at = $1 WHERE settled_at = 0 AND about = $2 \
+         AND ($3 = 0 OR state = 'quarantined')",
+    )
+    .bind(millis(now))
+    .bind(id)
+    .bind(i64::from(only_quarantined))
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("dismissing money that waits"))?;
+    Ok(done.rows_affected())
 }

@@ -219,14 +219,32 @@ async fn dismiss(
     let by = by.unwrap_or_else(operator::system_user);
     let dismissed = books.dismiss(id, by.clone(), because).await?;
     anyhow::ensure!(
-        !dismissed.is_empty(),
-        "nothing of payment {id} waits in quarantine"
+        !dismissed.rows.is_empty() || dismissed.payments > 0,
+        "nothing of payment {id} waits for a person"
     );
-    for row in &dismissed {
+    if dismissed.payments > 0 {
+        let told = DismissedRow {
+            id: id.as_str(),
+            outcome: "dismissed",
+            by: &by,
+            reason: "verified",
+            message_id: "",
+            queue: "",
+        };
+        if context.form == Form::JsonLines {
+            write_json(context.out, &told)?;
+        } else {
+            writeln!(
+                context.out,
+                "dismissed {id} by {by}: it was verified, and is not waited for any more"
+            )?;
+        }
+    }
+    for row in &dismissed.rows {
         if context.form == Form::JsonLines {
             write_json(
                 context.out,
-                &Dismissed {
+                &DismissedRow {
                     id: id.as_str(),
                     outcome: "dismissed",
                     by: &by,
@@ -248,7 +266,7 @@ async fn dismiss(
 
 /// What a program is told of one dismissed message.
 #[derive(Debug, Serialize)]
-struct Dismissed<'a> {
+struct DismissedRow<'a> {
     id: &'a str,
     outcome: &'static str,
     by: &'a str,

@@ -70,8 +70,8 @@ pub(crate) struct Job {
     pub(crate) marking: Option<Marking>,
     /// Replay from the beginning, whatever the journal says.
     pub(crate) again: bool,
-    /// Whether what is done with a message of a parking queue is a person's last word about it: it
-    /// waits for nobody afterwards.
+    /// Whether what is done with a message is a person's last word about it: it waits for nobody
+    /// afterwards, and its money is not at risk any more.
     pub(crate) dismisses: bool,
     /// Where the audit log is; journals of the archive are beside it.
     pub(crate) audit: PathBuf,

@@ -39,6 +39,9 @@ pub(crate) struct Tally {
     pub(crate) before: u64,
     /// Messages that were meant and could not be dealt with; they are where they were.
     pub(crate) skipped: u64,
+    /// Messages that were deleted without the books being told.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) untold: u64,
     /// Whether the command was told to stop before the end.
     pub(crate) interrupted: bool,
     /// The mark of a replay; of one that goes on, the first mark.
@@ -46,10 +49,18 @@ pub(crate) struct Tally {
     pub(crate) replay_id: Option<String>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Tally {
     /// Whether something that was asked for is not done.
     pub(crate) const fn is_partial(&self) -> bool {
-        self.interrupted || self.skipped > 0
+        self.interrupted || self.skipped > 0 || self.untold > 0
     }
 }
 
@@ -254,20 +265,26 @@ impl Work<'_> {
         // Noted first: nothing is gone of which nobody knows who took it.
         self.audit.sync()?;
         failpoint::hit("tool.after_audit");
+        // Before they are gone: whoever is killed in between finds them where they are.
+        self.dismiss(&ids).await;
         for acker in safe {
             // One that is no longer ours comes again and is known again.
             acker.ack().await.ok();
             failpoint::hit("tool.after_ack");
             self.tally.done += 1;
         }
-        self.dismiss(&ids).await;
         Ok(())
     }
 
     /// Notes in the books that nobody need decide about these any more. A database that is away
-    /// keeps nothing from being deleted: then they stay listed, and are dismissed by hand.
-    async fn dismiss(&self, messages: &[MessageId]) {
+    /// keeps nothing from being deleted, and is not waited for a second time: what it was not told
+    /// stays listed, is counted, and is dismissed by hand.
+    async fn dismiss(&mut self, messages: &[MessageId]) {
+        let untold = u64::try_from(messages.len()).unwrap_or(u64::MAX);
         let Some(shop) = &self.told else {
+            if self.job.dismisses {
+                self.tally.untold += untold;
+            }
             return;
         };
         let word = NewDismissal {
@@ -276,6 +293,8 @@ impl Work<'_> {
             at: clock::now(),
         };
         if let Err(error) = shop.dismiss_messages(messages, &word).await {
+            self.told = None;
+            self.tally.untold += untold;
             warn(&format!(
                 "the books were not told, so they still list what was {}: {error}; \
                  `quittance payments dismiss` tells them",

@@ -7,7 +7,7 @@ use quittance_common::order::link::Link;
 use quittance_common::order::register::register;
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::{
-    NewCancellation, NewDismissal, NewRelease, OrderRow, ParkedRow, ReleaseOutcome,
+    Dismissed, NewCancellation, NewDismissal, NewRelease, OrderRow, ParkedRow, ReleaseOutcome,
 };
 use quittance_fulfiller::fulfil::{Cancellation, cancel_order};
 use quittance_fulfiller::terms::Terms;
@@ -62,13 +62,13 @@ impl Books {
         Ok(self.shop.ever_parked().await?)
     }
 
-    /// Dismisses what waits in quarantine of `txn`; what that was.
+    /// Dismisses what waits of `txn`; what that was.
     pub async fn dismiss(
         &self,
         txn: &TxnId,
         by: String,
         because: String,
-    ) -> anyhow::Result<Vec<ParkedRow>> {
+    ) -> anyhow::Result<Dismissed> {
         let at = clock::now();
         let word = NewDismissal { by, because, at };
         Ok(self.shop.dismiss(txn.as_str(), &word).await?)

@@ -163,7 +163,8 @@ impl Scene<'_> {
     /// Whether this event is the one that sold goods of the payment: the first with which it counted
     /// as paid, or one that brought further goods. Not of a payment that was given back by then.
     async fn has_sold(&mut self) -> Result<bool, ApplyError> {
-        if self.refused || !self.payment.is_paid() || self.payment.status == Status::Refunded {
+        let is_gone = matches!(self.payment.status, Status::Refunded | Status::Reversed);
+        if self.refused || !self.payment.is_paid() || is_gone {
             return Ok(false);
         }
         let sold = self.books.sold().await?;

@@ -6,6 +6,7 @@ use quittance_common::disposition::Lot;
 use quittance_common::event::{EventType, PaymentEvent, Subject};
 use quittance_common::ids::{GatewayId, MessageId, Reason};
 use quittance_common::message::{Headers, Message, MessageKind};
+use quittance_common::quarantine_notice::Notice;
 use quittance_common::rules::{Criteria, Rule, Rules, Ruling};
 use quittance_common::shop::announcement::Announced;
 use quittance_common::shop::story::{EffectRow, PaymentStory};
@@ -78,7 +79,7 @@ pub(super) async fn a_refused_renewal_is_told_with_its_subscription(shop: &Shop)
         assert_eq!(story.decisions[0].subject, named);
     }
     let notice = MessageId::from_name("contract: notice");
-    let subject = format!("message:{id}");
+    let subject = "message:by what it is about".to_owned();
     let outgoing = Outgoing {
         id: notice,
         to: OutgoingTo::Notify,
@@ -87,9 +88,11 @@ pub(super) async fn a_refused_renewal_is_told_with_its_subscription(shop: &Shop)
         received_at: clock::now(),
         payload: "{}".to_owned(),
     };
-    shop.enqueue(&subject, &outgoing, clock::now())
-        .await
-        .unwrap();
+    let note = Notice {
+        subject: subject.clone(),
+        outgoing,
+    };
+    shop.tell_of_parked(id, &note, clock::now()).await.unwrap();
     let told = async || {
         let story = story(shop, "I-RENEWED").await;
         story.parked[0].merchant_told.clone()

@@ -7,6 +7,7 @@ use quittance_common::shop::Shop;
 use quittance_deploy::demo::body::Ipn;
 use quittance_tests::{ChaosProxy, Mode, Postgres, RabbitMq, Redis, World, eventually};
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::pipeline::{Engine, PATIENCE, Pipeline, on_both_engines};
 
@@ -266,12 +267,24 @@ async fn a_custom_that_no_database_can_store_blocks_nothing(engine: Engine) -> a
 #[tokio::test]
 async fn what_the_shop_database_refuses_for_good_is_parked_and_not_asked_for_ever()
 -> anyhow::Result<()> {
-    let pipeline = start(Engine::Cluster).await?;
-    // PostgreSQL stores no such text, and the checks look the subscription up.
-    let odd = Ipn::payment("TXNUL2", "POT", 1, "20.00")
-        .with("txn_type", "subscr_payment")
-        .with("subscr_id", "I\0X");
-    pipeline.accept(&odd).await?;
+    let shop = Postgres::shared()
+        .await?
+        .database("bindings_refusing")
+        .await?;
+    let amqp = RabbitMq::shared().await?.vhost("bindings_refusing").await?;
+    let world = World::cluster_on(&amqp, &Redis::shared().await?, &shop)?;
+    let mut pipeline = Pipeline::prepare_in(Engine::Cluster, world).await?;
+    pipeline.start_all().await?;
+    // The checks look for the variants of an item; waiting brings no table back.
+    sqlx::any::install_default_drivers();
+    let mut database = sqlx::AnyConnection::connect(&shop).await?;
+    sqlx::query("ALTER TABLE product_variant RENAME TO elsewhere")
+        .execute(&mut database)
+        .await?;
+    database.close().await?;
+    pipeline
+        .accept(&Ipn::payment("TXREFUSED", "POT", 1, "20.00"))
+        .await?;
     pipeline.parked("other", 1).await?;
     pipeline.drained().await?;
     assert!(pipeline.sandbox.postbacks().len() <= 5);

@@ -223,6 +223,13 @@ async fn a_shop_that_ships_what_was_sold_ships_two_captures_once(
     let pipeline = start(engine).await?;
     let listener = Listener::start(&pipeline).await?;
     order(&pipeline, "4005").await?;
+    let authorization = Ipn::payment("TXRESA", "POT", 1, "20.00")
+        .with("invoice", "4005")
+        .with("payment_status", "Pending")
+        .with("pending_reason", "authorization")
+        .with("transaction_entity", "auth");
+    pipeline.accept(&authorization).await?;
+    pipeline.settled("TXRESA", "pending").await?;
     for (txn, gross) in [("TXRESC1", "12.00"), ("TXRESC2", "8.00")] {
         let capture = Ipn::payment(txn, "POT", 1, gross)
             .with("invoice", "4005")

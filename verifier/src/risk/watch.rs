@@ -16,6 +16,9 @@ use super::{Labels, Sums, sums};
 /// How often the books are asked.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// Failures in a row after which the last known figures are shown no longer.
+const PATIENCE: u32 = 6;
+
 /// The gauges. Cheap to clone; every clone is the same.
 #[derive(Clone)]
 pub struct AtRisk {
@@ -61,12 +64,19 @@ impl AtRisk {
     }
 
     /// Keeps the gauges right until it is dropped. While the books cannot be asked they show what
-    /// was known last.
+    /// was known last, and after a minute nothing: other verifiers may know better.
     pub async fn keep(&self) -> Infallible {
-        let mut labels = [Labels::default(), Labels::default()];
+        let (mut labels, mut failures) = ([Labels::default(), Labels::default()], 0_u32);
         loop {
             if let Err(error) = self.look(&mut labels).await {
                 debug!(%error, "the books cannot be asked which money is at risk");
+                failures = failures.saturating_add(1);
+                if failures == PATIENCE {
+                    self.money.reset();
+                    self.waiting.reset();
+                }
+            } else {
+                failures = 0;
             }
             tokio::time::sleep(EVERY).await;
         }

@@ -117,7 +117,8 @@ fn not_set(error: PublishError) -> QueueError {
     match error {
         PublishError::Refused => QueueError::Unsupported(
             "the broker refuses the mark that tells where the archive ends: this user must be \
-             allowed to publish to the archive, by the default exchange",
+             allowed to publish to the archive by the default exchange, and the broker must be \
+             able to take it",
         ),
         other => QueueError::Unavailable(format!(
             "the end of the archive could not be marked: {other}"

@@ -9,6 +9,7 @@ CREATE TABLE money_waiting (
     subject    TEXT   NOT NULL,
     about      TEXT   NOT NULL,
     message_id TEXT   NOT NULL,
+    event_id   TEXT   NOT NULL,
     state      TEXT   NOT NULL,
     currency   TEXT   NOT NULL,
     minor      BIGINT NOT NULL,
@@ -19,6 +20,10 @@ CREATE TABLE money_waiting (
 CREATE INDEX money_waiting_by_subject ON money_waiting (subject);
 
 CREATE INDEX money_waiting_by_about ON money_waiting (about);
+
+CREATE INDEX money_waiting_by_message ON money_waiting (message_id);
+
+CREATE INDEX money_waiting_by_event_id ON money_waiting (event_id);
 
 -- Who dismissed a parked message, when and why. 0: nobody.
 ALTER TABLE parked_message ADD COLUMN dismissed_at BIGINT NOT NULL DEFAULT 0;

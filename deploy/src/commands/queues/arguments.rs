@@ -280,7 +280,7 @@ impl Purge {
             .common
             .job(words, source, sink, Rate::UNLIMITED, settings);
         request.confirm = Some(confirm);
-        request.job.dismisses = matches!(queue, QueueId::Dead(_) | QueueId::Quarantine);
+        request.job.dismisses = true;
         Ok(request)
     }
 }
