@@ -46,7 +46,7 @@ enum Command {
     Demo(demo::Arguments),
     /// Run all stages in one process.
     Serve,
-    /// Start the cluster engine on this machine: private servers, all services, a sandbox gateway.
+    /// Start the cluster engine on this machine, or what has ended of it: private servers, all services, a sandbox gateway.
     Up(local::UpArguments),
     /// Stop what `up` started.
     Down(local::DownArguments),
