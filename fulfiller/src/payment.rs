@@ -21,7 +21,6 @@ use quittance_common::event::{EventType, Line, PaymentEvent};
 use quittance_common::ids::Sku;
 use quittance_common::money::Money;
 use quittance_common::settings::Restock;
-use quittance_common::shop::Verdict;
 
 mod auction;
 mod binding;
@@ -147,14 +146,11 @@ pub fn fold_for(standing: impl Into<Standing>, events: &[PaymentEvent]) -> Payme
         (true, None) if !pending.is_empty() => Status::Pending,
         (true, None) => Status::Noted,
     };
-    if standing.is_cancelled() && !completed.is_empty() {
-        flags.insert(ORDER_CANCELLED.to_owned());
-    } else if standing.is_cancelled() && status == Status::Pending {
-        flags.insert(PENDING_FOR_CANCELLED.to_owned());
-    }
-    if standing.verdict != Verdict::Open {
-        flags.insert(standing.verdict.as_str().to_owned());
-    }
+    flags.extend(
+        standing
+            .flags(!completed.is_empty(), status)
+            .map(str::to_owned),
+    );
     Payment {
         status,
         standing,

@@ -94,14 +94,14 @@ impl<S> Archiving<S> {
     /// Remembers a message that was not archived and comes again, and forgets every other.
     fn remember(&self, id: MessageId, is_missed: bool) {
         let mut missed = self.missed();
-        if !is_missed {
-            missed.remove(&id);
-        } else {
+        if is_missed {
             if missed.len() >= MISSED {
                 // Others have had them since, or nobody asks for them any more.
                 missed.clear();
             }
             missed.insert(id);
+        } else {
+            missed.remove(&id);
         }
     }
 

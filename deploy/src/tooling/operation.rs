@@ -120,6 +120,10 @@ pub(crate) async fn run(
         filter.extend(until.map(|until| format!("until={until}")));
     }
     let head = audit::Head::new(job.command, from, to).with(filter, edits, &replay_id);
+    let told = job
+        .dismisses
+        .then(|| Shop::lazy(&settings.shop_database))
+        .transpose()?;
     let mut work = Work {
         audit: Audit::begin(&job.audit, head)?,
         pace: Pace::new(job.rate),
@@ -128,10 +132,7 @@ pub(crate) async fn run(
             replay_id: Some(replay_id).filter(|id| !id.is_empty()),
             ..Tally::default()
         },
-        told: match job.dismisses {
-            true => Some(Shop::lazy(&settings.shop_database)?),
-            false => None,
-        },
+        told,
         job: &job,
         settings,
         queues,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use quittance_common::event::{EventType, Line};
 use quittance_common::ids::Reason;
 use quittance_common::notification::{Notification, Reading};
+use quittance_common::refusal::RefusalCode;
 use quittance_common::settings::{Account, Settings};
 use quittance_common::shop::Shop;
 use quittance_verifier::checks::{self, Known, Passed, Policy};
@@ -15,7 +16,7 @@ use quittance_verifier::knowledge;
 #[derive(Debug)]
 pub enum Knowledge {
     /// All that the checks ask for.
-    Whole(Known),
+    Whole(Box<Known>),
     /// The database could not be asked, for this reason.
     Missing(String),
 }
@@ -40,7 +41,7 @@ impl Knowledge {
             known
         };
         match asked.await {
-            Ok(known) => Self::Whole(known),
+            Ok(known) => Self::Whole(Box::new(known)),
             Err(error) => Self::Missing(error.to_string()),
         }
     }
@@ -68,7 +69,7 @@ pub fn judge(
     let waived = match knowledge {
         Knowledge::Whole(_) => BTreeSet::new(),
         // What only the database can refuse. An order that is not named at all is missing all the same.
-        Knowledge::Missing(_) => [ORDER_UNKNOWN, UNMATCHED_ITEM].map(Reason::of).into(),
+        Knowledge::Missing(_) => ONLY_IT_CAN_REFUSE.map(RefusalCode::reason).into(),
     };
     let guessed;
     let known = match knowledge {
@@ -98,8 +99,12 @@ pub fn judge(
         .collect())
 }
 
-const ORDER_UNKNOWN: &str = "order_unknown";
-const UNMATCHED_ITEM: &str = "unmatched_item";
+/// Refusals that nobody can foresee who has not asked the shop database.
+const ONLY_IT_CAN_REFUSE: [RefusalCode; 3] = [
+    RefusalCode::AuthorizationUnknown,
+    RefusalCode::OrderUnknown,
+    RefusalCode::UnmatchedItem,
+];
 
 fn told(
     reading: &Reading,

@@ -38,11 +38,12 @@ impl Server {
         let now = self.url.now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0.expose_secret() != now.expose_secret() {
-            match smtp::Server::of(now.expose_secret()) {
-                Some(server) => *known = (now, Arc::new(server)),
-                None => tracing::warn!(
+            if let Some(server) = smtp::Server::of(now.expose_secret()) {
+                *known = (now, Arc::new(server));
+            } else {
+                tracing::warn!(
                     "the changed URL of the mail server cannot be read; the one before is used"
-                ),
+                );
             }
         }
         Arc::clone(&known.1)

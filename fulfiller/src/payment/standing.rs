@@ -3,6 +3,8 @@
 use quittance_common::event::PaymentEvent;
 use quittance_common::shop::Verdict;
 
+use super::Status;
+
 /// That there is money for an order which the shop has cancelled.
 pub const ORDER_CANCELLED: &str = "order_cancelled";
 
@@ -77,6 +79,21 @@ impl Standing {
             _ if sound.is_empty() => Incoming::Contradicted,
             Verdict::Open | Verdict::Accepted => Incoming::Sound,
         }
+    }
+
+    /// What a person should see of it, of a payment that is paid (`has_paid`) or in that `status`.
+    pub(super) fn flags(
+        self,
+        has_paid: bool,
+        status: Status,
+    ) -> impl Iterator<Item = &'static str> {
+        let cancelled = self.is_cancelled().then_some(match (has_paid, status) {
+            (true, _) => Some(ORDER_CANCELLED),
+            (false, Status::Pending) => Some(PENDING_FOR_CANCELLED),
+            (false, _) => None,
+        });
+        let decided = (self.verdict != Verdict::Open).then_some(self.verdict.as_str());
+        cancelled.flatten().into_iter().chain(decided)
     }
 
     /// Whether the order counts as cancelled for this payment: not once a person has decided.

@@ -4,7 +4,7 @@ mod captures;
 
 use proptest::prelude::*;
 
-use quittance_common::shop::Hold;
+use quittance_common::shop::{Hold, Verdict};
 use quittance_common::status::PendingReason;
 
 use super::*;

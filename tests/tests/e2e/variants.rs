@@ -127,7 +127,7 @@ async fn a_changed_option_is_refused_with_and_without_an_order(
         pipeline.quittance(&arguments).await
     };
     let unknown = add("TEE[Size=S;Colour=red]=1").await;
-    let told = unknown.map_or_else(|error| error.to_string(), |out| out);
+    let told = unknown.unwrap_or_else(|error| error.to_string());
     assert!(told.contains("no variant"), "{told}");
     add("TEE[Size=L;Colour=red]=1").await?;
 

@@ -222,8 +222,8 @@ async fn what_is_too_old_has_no_bytes_and_cannot_be_released_or_waived() {
 }
 
 /// Whether a copy means the same, as whoever read it says.
-fn meaning(what: &str) -> Option<crate::claims::Fingerprint> {
-    Some(crate::claims::Fingerprint::of(what.as_bytes()))
+fn meaning(what: &str) -> crate::claims::Fingerprint {
+    crate::claims::Fingerprint::of(what.as_bytes())
 }
 
 fn copy(id: &str, reason: &'static str) -> NewDecision {
@@ -232,7 +232,7 @@ fn copy(id: &str, reason: &'static str) -> NewDecision {
         ..message(b"txn_id=TX1")
     };
     NewDecision {
-        meaning: meaning("TX1 completed"),
+        meaning: Some(meaning("TX1 completed")),
         ..parked(&message, "refused", reason)
     }
 }
@@ -275,7 +275,7 @@ async fn another_reason_and_another_meaning_are_rows_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let shop = shop(&folder).await;
     let other = NewDecision {
-        meaning: meaning("TX1 completed, of another amount"),
+        meaning: Some(meaning("TX1 completed, of another amount")),
         ..copy("third", "amount_mismatch")
     };
     let decisions = [
