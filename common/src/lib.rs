@@ -43,6 +43,7 @@ pub mod metrics;
 pub mod money;
 pub mod notification;
 pub mod order;
+pub mod private_folder;
 pub mod quarantine_notice;
 pub mod queue;
 pub mod refusal;

@@ -287,7 +287,7 @@ fn make_folder(path: &Path) -> Result<(), ShopError> {
     let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) else {
         return Ok(());
     };
-    std::fs::create_dir_all(folder).map_err(|source| ShopError::Folder {
+    crate::private_folder::make(folder).map_err(|source| ShopError::Folder {
         folder: folder.display().to_string(),
         source,
     })

@@ -315,10 +315,11 @@ pub fn booked<'a>(
     })
 }
 
-/// Whether a genuine message about the payment of `key` was refused by a check and waits for a person.
+/// Whether a genuine message about the payment of `key` was refused by a check, and no person has let
+/// it go on: he may have dismissed it, and then it was not taken for the order's either.
 pub fn is_held(parked: &[ParkedRow], key: &LookupKey) -> bool {
     parked.iter().any(|row| {
-        row.state == ParkedState::Waiting
+        matches!(row.state, ParkedState::Waiting | ParkedState::Dismissed)
             && row.outcome == "refused"
             && row.txn_id == key.token.as_str()
             && row.account == key.account.as_str()

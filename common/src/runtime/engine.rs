@@ -36,7 +36,7 @@ pub async fn connect(settings: &Settings) -> Result<(Queues, Claims), EngineErro
     let names = settings.queue_names();
     match &settings.engine {
         Engine::Embedded { data_dir } => {
-            std::fs::create_dir_all(data_dir).map_err(|source| EngineError::DataDir {
+            crate::private_folder::make(data_dir).map_err(|source| EngineError::DataDir {
                 path: data_dir.clone(),
                 source,
             })?;

@@ -219,6 +219,34 @@ async fn insert(
     Ok(())
 }
 
+/// A person's word about a parked message, among the decisions about it: what is shown of the message
+/// itself is only the newest.
+pub(super) async fn by_a_person(
+    connection: &mut AnyConnection,
+    message: &str,
+    outcome: &'static str,
+    (by, because): (&str, &str),
+    at: Timestamp,
+) -> Result<(), ShopError> {
+    let id = MessageId::from_name(&format!("{outcome}/{message}/{}", millis(at)));
+    sqlx::query(
+        "INSERT INTO decision (id, message_id, at_ms, stage, txn_id, subject, outcome, reason, \
+         detail, source, attempt, gateway, account) SELECT CAST($1 AS TEXT), message_id, \
+         CAST($2 AS BIGINT), 'person', txn_id, subject, CAST($3 AS TEXT), reason, \
+         CAST($4 AS TEXT), '', 0, gateway, account FROM parked_message \
+         WHERE message_id = CAST($5 AS TEXT) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(id.to_string())
+    .bind(millis(at))
+    .bind(outcome)
+    .bind(capped_detail(&format!("{by}: {because}")))
+    .bind(message)
+    .execute(connection)
+    .await
+    .map_err(ShopError::during("writing down what a person has decided"))?;
+    Ok(())
+}
+
 /// Parked again (a redelivery, or after a release), the newest reason counts.
 async fn upsert_parked(
     connection: &mut AnyConnection,

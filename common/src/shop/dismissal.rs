@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::AnyConnection;
 
 use super::parked::ParkedRow;
-use super::{Shop, ShopError, millis, risk};
+use super::{Shop, ShopError, decisions, millis, risk};
 use crate::ids::MessageId;
 
 /// A person's word.
@@ -81,7 +81,7 @@ async fn one(
     message: &str,
     word: &NewDismissal,
 ) -> Result<(), ShopError> {
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE parked_message SET dismissed_at = $1, dismissed_by = $2, dismissed_because = $3 \
          WHERE message_id = $4 AND settled_at = 0 AND dismissed_at = 0",
     )
@@ -92,5 +92,9 @@ async fn one(
     .execute(&mut *connection)
     .await
     .map_err(ShopError::during(DOING))?;
+    if done.rows_affected() > 0 {
+        let told = (word.by.as_str(), word.because.as_str());
+        decisions::by_a_person(connection, message, "dismissed", told, word.at).await?;
+    }
     risk::dismissed(connection, message, word.at).await
 }

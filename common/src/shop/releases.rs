@@ -11,7 +11,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::parked::{ParkedRow, ParkedState};
-use super::{Shop, ShopError, millis};
+use super::{Shop, ShopError, decisions, millis};
 use crate::ids::{MessageId, Reason};
 pub use crate::message::RELEASE_HEADER;
 use crate::message::{Headers, Message, MessageKind};
@@ -67,7 +67,14 @@ impl Shop {
             .message_id
             .parse()
             .map_err(ShopError::unreadable("message id"))?;
-        sqlx::query(
+        let doing = "requesting a release";
+        let mut tx = self
+            .pool()
+            .await?
+            .begin()
+            .await
+            .map_err(ShopError::during(doing))?;
+        let done = sqlx::query(
             "INSERT INTO release_request (id, message_id, reason, because, released_by, at_ms, \
              lease_until, published_at) VALUES ($1, $2, $3, $4, $5, $6, 0, 0) \
              ON CONFLICT (id) DO NOTHING",
@@ -82,9 +89,15 @@ impl Shop {
         .bind(release.because.as_str())
         .bind(release.by.as_str())
         .bind(millis(release.at))
-        .execute(self.pool().await?)
+        .execute(&mut *tx)
         .await
-        .map_err(ShopError::during("requesting a release"))?;
+        .map_err(ShopError::during(doing))?;
+        if done.rows_affected() > 0 {
+            let told = (release.by.as_str(), release.because.as_str());
+            let message = row.message_id.as_str();
+            decisions::by_a_person(&mut tx, message, "released", told, release.at).await?;
+        }
+        tx.commit().await.map_err(ShopError::during(doing))?;
         Ok(())
     }
 

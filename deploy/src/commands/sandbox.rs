@@ -50,6 +50,11 @@ pub(crate) async fn run(arguments: Arguments, context: Context<'_>) -> anyhow::R
     for key in ["postback_url", "pdt_url", "checkout_url"] {
         writeln!(context.out, "{key} = \"http://{address}/cgi-bin/webscr\"")?;
     }
+    writeln!(
+        context.out,
+        "the identity token, for the file of pdt_token_file: {}",
+        arguments.identity_token
+    )?;
     context.out.flush()?;
     let mut options = Options {
         time_scale: arguments.time_scale,

@@ -116,7 +116,7 @@ impl Programs {
         for name in ["ingest", "verifier", "fulfiller"] {
             ensure!(
                 folder.join(name).is_file(),
-                "there is no `{name}` beside {}: build it with `cargo build --release --workspace`",
+                "there is no `{name}` beside {}: build it with `cargo build --release --workspace --exclude quittance-tests`",
                 quittance.display()
             );
         }

@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use quittance_common::private_folder;
+
 /// Delivers `mail` as `name`. Returns once it is durable.
 pub async fn deliver(folder: PathBuf, name: String, mail: Vec<u8>) -> io::Result<()> {
     tokio::task::spawn_blocking(move || deliver_blocking(&folder, &name, &mail))
@@ -14,7 +16,7 @@ pub async fn deliver(folder: PathBuf, name: String, mail: Vec<u8>) -> io::Result
 
 fn deliver_blocking(folder: &Path, name: &str, mail: &[u8]) -> io::Result<()> {
     for part in ["tmp", "new", "cur"] {
-        fs::create_dir_all(folder.join(part))?;
+        private_folder::make(&folder.join(part))?;
     }
     let draft = folder.join("tmp").join(name);
     let mut file = File::create(&draft)?;

@@ -145,6 +145,10 @@ pub(super) async fn quarantined_money_is_at_risk_until_somebody_decides(shop: &S
         ),
         (ParkedState::Dismissed, "kim", "paid back by hand")
     );
+    let told = shop.decisions("RISK-3").await.unwrap();
+    let by_kim = told.iter().filter(|row| row.outcome == "dismissed");
+    let by_kim: Vec<&str> = by_kim.map(|row| row.detail.as_str()).collect();
+    assert_eq!(by_kim, ["kim: paid back by hand"]);
     let copy = decided("risk 3 sent again", &dismissed, "refused");
     shop.record_decision(&copy).await.unwrap();
     assert_eq!(at_risk(shop, "DKK").await, (0, 0));

@@ -68,7 +68,7 @@ impl Counters {
     async fn ready(&self) -> Result<&SqlitePool, sqlx::Error> {
         self.tables
             .get_or_try_init(|| async {
-                tokio::fs::create_dir_all(&self.folder).await?;
+                crate::private_folder::make(&self.folder)?;
                 sqlx::raw_sql(TABLES).execute(&self.pool).await.map(|_| ())
             })
             .await?;

@@ -106,7 +106,7 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, QueueError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         QueueError::Unavailable(format!("{what} {}: {error}", data_dir.display()))
     };
-    std::fs::create_dir_all(data_dir).map_err(|e| failed("cannot make the folder", &e))?;
+    crate::private_folder::make(data_dir).map_err(|e| failed("cannot make the folder", &e))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
